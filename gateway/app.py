@@ -47,6 +47,7 @@ from gateway.errors import MethodNotAllowed, Overloaded
 from gateway.experiments.shadow.opening import copies_of
 from gateway.feedback.box import FeedbackBox
 from gateway.files.cabinet import Cabinet
+from gateway.fleet.adapter_slots import AdapterSlots
 from gateway.fleet.leadership import Candidate, candidate_of
 from gateway.fleet.worker import FleetWorker
 from gateway.house import House
@@ -182,6 +183,7 @@ class Gateway:
                 settings.fleet_secret,
                 engine_key=settings.engine_key,
                 on_catalog_moved=watch.look_now,
+                slots=AdapterSlots(settings.engine_reserved_slots, lambda: len(watch.current.adapters_of)),
             )
             limits = limits_of(settings, registry.spending, journal.writer)
             limits.adopt(watch.current)
@@ -193,6 +195,7 @@ class Gateway:
             background = Background(self._works(house, worker, registry), house.metrics.restarted)
             house.telling.levels.works = background.faults
             worker.on_waited = house.metrics.waited
+            worker.slots.on_waited = partial(house.metrics.waited, "slot")
             standing = Standing(background, self._duties, lambda: self.leaving)
             self._late = _mount(web, house, worker, registry, standing)
             shipper.start()

@@ -67,3 +67,5 @@ class EngineStatus:
     """Endpoints of its kind that it does not have."""
     queues: bool = False
     """Whether requests waited in it for their turn when it was looked at last."""
+    slots: int | None = None
+    """Different adapters that it runs at a time, its --max-loras; `None` until it has told."""

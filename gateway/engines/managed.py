@@ -43,6 +43,8 @@ class ManagedEngine:
         self.bars = Bars()
         self.leaving = False
         """Whether it is to be let go when no request runs on it any more."""
+        self.slots: int | None = None
+        """Different adapters that it runs at a time, as it has told last; on a new boot it tells when one has run."""
         self.loading = asyncio.Lock()
         self._loads_since_base = 0
 
@@ -101,6 +103,7 @@ class ManagedEngine:
             self.health.down(str(error))
             return None
         self.health.note_answer()
+        self.slots = look.max_loras or self.slots
         return look
 
     async def _watch(self, look: Look, in_flight: int, heard_s: float) -> None:

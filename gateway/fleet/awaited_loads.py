@@ -63,7 +63,9 @@ class AwaitedLoads:
                 continue
             del self._waiting[key]
             if answer.failure:
-                waiting.ended.set_exception(ColdAdapterFailed(answer.failure, permanent=answer.permanent))
+                waiting.ended.set_exception(
+                    ColdAdapterFailed(answer.failure, permanent=answer.permanent, tenants_own=answer.tenants_own)
+                )
                 waiting.ended.exception()  # marked as seen: every client that waited may have gone away
             else:
                 waiting.ended.set_result(None)

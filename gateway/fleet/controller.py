@@ -41,7 +41,7 @@ from gateway.fleet.engine_set import EngineSet
 from gateway.fleet.hub import Hub
 from gateway.fleet.load_record import LoadRecord
 from gateway.fleet.loading import Loading, Term
-from gateway.fleet.placement import Placement, spare_in
+from gateway.fleet.placement import Placement, claims_in
 from gateway.fleet.publication import Publication
 from gateway.fleet.requests import Errands, WorkerRequests
 from gateway.fleet.sampling import Sampling
@@ -77,6 +77,8 @@ class ControllerSettings:
     """How long a swap waits for requests on the old version before it calls itself done without them."""
     requests_per_home: float = 32.0
     """Mean requests in flight on an adapter for each engine that it is given."""
+    queued_loads_per_tenant: int = 64
+    """Loads of one tenant that wait for their turn on one engine; not in seconds."""
     response_days: int = 30
     """How long responses are kept of tenants that have no setting of their own; not in seconds."""
     outcome_days: int = 90
@@ -115,9 +117,9 @@ class Controller:
         self.errands = Errands()
         self.requests = WorkerRequests(self, registry, catalog, f"controller {term.token}")
         self.checks = EngineChecks(self, catalog, settings.check_interval_s)
-        record = LoadRecord(self.sampling, self.traffic.fleet)
+        record, claims = LoadRecord(self.sampling, self.traffic.fleet), claims_in(catalog, self.swaps.versions)
         self.loading = Loading(
-            registry, hub, term, self.swaps.versions, self, lambda: spare_in(catalog()), record, tracing
+            registry, hub, term, claims, self, record, most_queued=settings.queued_loads_per_tenant, tracing=tracing
         )
         self.placement = Placement(
             engines,
@@ -147,6 +149,7 @@ class Controller:
         )
         fleet = self.traffic.fleet
         fleet.engines, fleet.in_flight, fleet.duties = engines, hub.running_on, self.rounds.faults
+        fleet.loading = self.loading.running_on
 
     def _duties(self) -> tuple[Duty, ...]:
         """In the order of a round."""

@@ -22,7 +22,11 @@ class LoadRecord:
 
     def failed(self, engine_url: str) -> None:
         """A load ended without the adapter."""
-        self._fleet.loaded(engine_url, None)
+        self._fleet.load_ended(engine_url, "failed")
+
+    def refused(self, engine: ManagedEngine) -> None:
+        """A load was not begun, as too many of its tenant wait for their turn."""
+        self._fleet.load_ended(engine.url, "refused")
 
     def evicted(self, engine: ManagedEngine) -> None:
         """An adapter left the routes so that the engine has room for another."""

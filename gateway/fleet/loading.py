@@ -1,18 +1,22 @@
-"""Loading and unloading on every engine: one load for all who ask, one at a time an engine, room made for it."""
+"""Loading and unloading on every engine: one load for all who ask, one at a time an engine, by turns of tenants, and
+room made for it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.engines.faults import FAILS, EngineFault
 from gateway.engines.managed import ManagedEngine
+from gateway.fleet.eviction import Claims, first_to_go
 from gateway.fleet.hub import Hub
+from gateway.fleet.load_queue import LoadQueue
 from gateway.fleet.load_record import LoadRecord
 from gateway.fleet.view import ColdAdapterFailed
 from registry.catalog.snapshot import VersionEntry
@@ -60,19 +64,18 @@ class LoadingContext(Protocol):
 
 
 class Loading:
-    """Every load of one controller's term. `kept` gives version ids that must not make room for others, `spare` those
-    that do so first, as they get nothing but copies of requests.
-    """
+    """Every load of one controller's term. A tenant may have `most_queued` that wait for their turn on an engine."""
 
     def __init__(
         self,
         registry: Registry,
         hub: Hub,
         term: Term,
-        kept: Callable[[], Collection[int]],
+        claims: Claims,
         controller: LoadingContext,
-        spare: Callable[[], Collection[int]],
         record: LoadRecord,
+        *,
+        most_queued: int,
         tracing: Begins | None = None,
     ) -> None:
         self.tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
@@ -80,11 +83,12 @@ class Loading:
         self._registry = registry
         self._hub = hub
         self._term = term
-        self._kept = kept
-        self._spare = spare
+        self._claims = claims
         self._controller = controller
+        self._most_queued = most_queued
         self._tracing = tracing
         self._record = record
+        self._queues: WeakKeyDictionary[ManagedEngine, LoadQueue] = WeakKeyDictionary()
         self._not_before: dict[tuple[str, int], float] = {}
         """When a failed preload may be tried again; requests and swaps do not wait for it."""
 
@@ -100,6 +104,8 @@ class Loading:
                 raise ColdAdapterFailed(f"{version.name} is not loaded on this engine now: {reason}", permanent=False)
             load = self.tasks.get((engine.url, version.id))
             if load is None or load.done():  # a finished one stays in the table until the loop's next turn
+                if not for_swap:
+                    self._require_room_in_queue(engine, version.tenant)
                 load = self.start(engine, version, for_swap)
             await asyncio.wait((load,))  # a caller that goes away must not cancel the load that others wait for
             if load.cancelled():  # before its first step, so that it could not say so itself
@@ -153,7 +159,7 @@ class Loading:
             raise ColdAdapterFailed(f"the engine is {engine.health}", permanent=False) from None
 
     async def _load_in_turn(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool) -> None:
-        async with engine.loading:
+        async with self._queue_of(engine).turn(version.tenant), engine.loading:
             began = time.monotonic()
             if not engine.health.serves:  # it was, when the load was asked for
                 raise ColdAdapterFailed(f"the engine is {engine.health}", permanent=False)
@@ -164,7 +170,7 @@ class Loading:
                     resident = await engine.prove_fully(version.id)
                 else:
                     if version.id not in engine.residency.adoptable:
-                        await self._make_room(engine, for_swap)
+                        await self._make_room(engine, version.tenant, for_swap)
                     self._require_term()
                     load_s = time.monotonic()
                     resident = await engine.load(version.id, version.manifest_digest, folder, full_proof=for_swap)
@@ -180,6 +186,19 @@ class Loading:
             proven = "no proof" if resident.strength is None else f"effect {resident.strength:.2f}"
             log.info("loaded %s on %s in %.2f s (%s)", version.name, engine.url, time.monotonic() - began, proven)
 
+    def _queue_of(self, engine: ManagedEngine) -> LoadQueue:
+        return self._queues.setdefault(engine, LoadQueue())
+
+    def _require_room_in_queue(self, engine: ManagedEngine, tenant: str) -> None:
+        waiting = self._queue_of(engine).waiting(tenant)
+        if waiting >= self._most_queued:
+            self._record.refused(engine)
+            raise ColdAdapterFailed(
+                f"{waiting} of this tenant's adapters wait to be loaded, the most that may",
+                permanent=False,
+                tenants_own=True,
+            )
+
     def _require_term(self) -> None:
         if self._term.over:
             raise ColdAdapterFailed("this controller's term is over; its successor will do it", permanent=False)
@@ -194,15 +213,15 @@ class Loading:
         elif not task.cancelled():
             self._controller.preload()
 
-    async def _make_room(self, engine: ManagedEngine, for_swap: bool) -> None:
-        """Have the adapter that was used longest ago unloaded, and wait until it is. Raises `ColdAdapterFailed`."""
+    async def _make_room(self, engine: ManagedEngine, tenant: str, for_swap: bool) -> None:
+        """Have an adapter unloaded for one of the tenant, and wait until it is. Raises `ColdAdapterFailed`."""
         began = time.monotonic()
         held = engine.residency
         if held.places_left(for_swap=for_swap) < 1:
             await self._hub.collect_reports(timeout_s=0.5)  # else what began since the last reports would look idle
         while held.places_left(for_swap=for_swap) < 1:
             soon = any(self._hub.asked(engine.url, name) == 0 for name in held.leaving)
-            if not soon and not self._give_up_one(engine) and not held.leaving:
+            if not soon and not self._give_up_one(engine, tenant) and not held.leaving:
                 if time.monotonic() - began > PLACE_TIMEOUT_S:
                     raise ColdAdapterFailed("every adapter place of the engine is in use", permanent=False)
             elif await self.unload_cleared(engine):
@@ -211,25 +230,24 @@ class Loading:
                 raise ColdAdapterFailed("the adapters that make room are still in use", permanent=False)
             await self._hub.next_report(timeout_s=0.5)
 
-    def _give_up_one(self, engine: ManagedEngine) -> bool:
-        """Take out of the routes what nobody uses and was used longest ago, but first what gets copies of requests
-        alone; False when all are used.
-        """
+    def _give_up_one(self, engine: ManagedEngine, tenant: str) -> bool:
+        """Take out of the routes what nobody uses and should make room; False when all are used."""
         held = engine.residency
         if held.adoptable:
             _, (name, _) = held.adoptable.popitem()
             held.leaving[name] = self._controller.publish()
             self._record.evicted(engine)
             return True
-        kept, spare = self._kept(), self._spare()
-        idle = [
-            (version_id not in spare, self._hub.last_used_s.get((engine.url, version_id), 0.0), version_id)
+        now = time.monotonic()
+        idle_s = {
+            version_id: now - self._hub.last_used_s.get((engine.url, version_id), 0.0)
             for version_id, entry in held.resident.items()
-            if version_id not in kept and self._hub.asked(engine.url, entry.name) == 0
-        ]
-        if not idle:
+            if self._hub.asked(engine.url, entry.name) == 0
+        }
+        first = first_to_go(idle_s, held.resident.keys(), tenant, self._claims)
+        if first is None:
             return False
-        self.retire(engine, min(idle)[-1])
+        self.retire(engine, first)
         self._record.evicted(engine)
         return True
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from gateway.engines.kinds import base_of_adapters
 from gateway.engines.managed import ManagedEngine
 from gateway.fleet.demand import Demand
+from gateway.fleet.eviction import Claims
 from gateway.fleet.homes import Homes
 from gateway.fleet.hub import Hub
 from gateway.fleet.loading import Loading
@@ -134,6 +135,17 @@ class Placement:
         return self._homes
 
 
-def spare_in(catalog: Catalog) -> Collection[int]:
-    """Ids of the versions that get nothing but copies of requests, unless somebody asks for one by its number."""
-    return catalog.shadowed.keys() - catalog.wanted.keys()
+def claims_in(catalog: Callable[[], Catalog], kept: Callable[[], Collection[int]]) -> Claims:
+    """What the catalog in force says of versions. Those that get nothing but copies of requests are spare, unless
+    somebody asks for one by its number; those that the catalog has no more are nobody's.
+    """
+
+    def spare() -> Collection[int]:
+        now = catalog()
+        return now.shadowed.keys() - now.wanted.keys()
+
+    def tenant_of(version_id: int) -> str:
+        version = catalog().versions_by_id.get(version_id)
+        return "" if version is None else version.tenant
+
+    return Claims(kept, spare, tenant_of)

@@ -68,6 +68,7 @@ def _status_of(engine: ManagedEngine) -> EngineStatus:
         engine.profile.counts,
         engine.profile.missing,
         engine.health.look is not None and engine.health.look.waiting > 0,
+        engine.slots,
     )
 
 

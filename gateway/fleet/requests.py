@@ -123,7 +123,7 @@ class WorkerRequests:
 
     async def _ensured(self, asked: Ensure) -> Ensured:
         version = self._catalog().versions_by_id.get(asked.version)
-        failure, permanent = "", False
+        failure, permanent, tenants_own = "", False, False
         try:
             if version is None:
                 version = (await asyncio.to_thread(self._registry.catalog)).versions_by_id[asked.version]
@@ -132,13 +132,13 @@ class WorkerRequests:
         except TimeoutError:
             failure = f"version id {asked.version} was not loaded within {ANSWER_WITHIN_S:g} s"
         except ColdAdapterFailed as error:
-            failure, permanent = error.reason, error.permanent
+            failure, permanent, tenants_own = error.reason, error.permanent, error.tenants_own
         except (KeyError, SQLAlchemyError) as error:
             failure = f"version id {asked.version} cannot be looked up: {error!r}"
         except Exception as error:  # the worker must hear something, or nobody asks for this version ever again
             log.exception("loading version id %d on %s failed", asked.version, asked.url)
             failure = f"version id {asked.version} could not be loaded: {error!r}"
-        return Ensured(asked.id, failure, permanent)
+        return Ensured(asked.id, failure, permanent, tenants_own)
 
     async def _describe(self, link: WorkerLink, question: int) -> None:
         link.send(Inspected(question, self._controller.document()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,12 +16,15 @@ from gateway.handoffs import Arm, Endpoint
 
 
 class ColdAdapterFailed(Exception):
-    """A version could not be made resident. `permanent` when trying again cannot help."""
+    """A version could not be made resident. `permanent` when trying again cannot help, `tenants_own` when the tenant
+    has asked for too many.
+    """
 
-    def __init__(self, reason: str, *, permanent: bool) -> None:
+    def __init__(self, reason: str, *, permanent: bool, tenants_own: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.permanent = permanent
+        self.tenants_own = tenants_own
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +39,17 @@ class EngineView:
     """What the engine is known by, at hand: requests are placed by it."""
     base_of_adapters: str | None = field(init=False)
     """Digest of the base whose versions it can serve; `None` where its kind takes no adapters."""
+    runs: float = field(init=False)
+    """Different adapters that requests may be on at a time; `math.inf` where nothing bounds them. Of its places one is
+    the swap's, one may be the zero adapter's, and in one nothing runs that could not make room for a load.
+    """
 
     def __post_init__(self) -> None:
         """Take them from the declaration."""
         object.__setattr__(self, "url", self.declared.url)
         object.__setattr__(self, "base_of_adapters", base_of_adapters(self.declared))
+        runs = min(self.status.slots or math.inf, max(1, self.declared.places - 3))
+        object.__setattr__(self, "runs", runs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,6 +177,7 @@ class Ensured:
     id: int
     failure: str
     permanent: bool
+    tenants_own: bool = False
     kind: Literal["ensured"] = "ensured"
 
 

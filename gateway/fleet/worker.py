@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from gateway.engines.engine import Engine, EngineState
+from gateway.fleet.adapter_slots import AdapterSlots
 from gateway.fleet.awaited_loads import AwaitedLoads
 from gateway.fleet.breaker import Breaker
 from gateway.fleet.line import UNKNOWN, Lines
@@ -66,8 +67,10 @@ class FleetWorker:
         *,
         engine_key: Callable[[Engine], str | None],
         on_catalog_moved: Callable[[int], None],
+        slots: AdapterSlots | None = None,
     ) -> None:
         self.in_flight = InFlight(on_released=self._report)
+        self.slots = slots or AdapterSlots()
         self.on_waited: Callable[[str, float], None] = lambda _cause, _seconds: None
         """Told what a request has waited for, `engine`, `load` or `turn`, and how long."""
         self.breaker = Breaker()
@@ -198,6 +201,7 @@ class FleetWorker:
     def _apply(self, changes: list[FromController]) -> None:
         self._mirror.apply(changes)
         self.lines.allow({engine.url: engine.declared.max_num_seqs or UNKNOWN for engine in self.view().engines})
+        self.slots.fit({engine.url: engine.runs for engine in self._mirror.view.engines})
         routed = set(self._mirror.names())
         self.in_flight.awaited = {key for key in self.in_flight.counts if key not in routed}
 

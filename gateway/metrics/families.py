@@ -94,8 +94,8 @@ DROPPED = _counter(
 QUEUE = _times(
     "queue",
     "cause",
-    "What requests waited in the gateway, of those that did. cause: load (of their adapter), turn (at engines "
-    "that are full), engine (that comes back).",
+    "What requests waited in the gateway, of those that did. cause: load (of their adapter), slot (to run "
+    "among an engine's adapters), turn (at engines that are full), engine (that comes back).",
     LONG_S,
 )
 REFUSALS = _counter(
@@ -153,7 +153,13 @@ SINCE = _gauge(
     "When the leader's term began, with which what is of the gateway or of the fleet is counted anew.",
     "fleet",
 )
-LOADS = _counter("loads", "engine result", "Loads of adapters that ended. result: ok or failed.", "fleet")
+LOADS = _counter(
+    "loads",
+    "engine result",
+    "Loads of adapters that ended. result: ok, failed, or refused, as too many of one tenant waited for their turn.",
+    "fleet",
+)
+LOADING = _gauge("engine_loads", "engine", "Loads of adapters that run on an engine, or wait for their turn.", "fleet")
 LOAD_TIME = _times(
     "load", "engine", "What loads of adapters took that went well, until the engine had proven them.", LONG_S, "fleet"
 )

@@ -12,6 +12,9 @@ from gateway.metrics.layout import LONG_S
 from gateway.metrics.rings import Rings
 from gateway.metrics.sums import Samples
 
+RESULTS = ("ok", "failed", "refused")
+"""How a load may end."""
+
 
 class SteadyClock:
     """Seconds since the epoch as they were once, and from then on without the jumps of clocks."""
@@ -34,6 +37,8 @@ class FleetTraffic:
         """Those of the fleet now."""
         self.in_flight: Callable[[str], int] = lambda _url: 0
         """Requests that workers have on an engine."""
+        self.loading: Callable[[str], int] = lambda _url: 0
+        """Loads that run on an engine, or wait for their turn."""
         self.duties: Callable[[], Mapping[str, str | None]] = dict
         """What each duty raised when it was done last."""
         self._since_s = clock()
@@ -49,17 +54,9 @@ class FleetTraffic:
         if (look := engine.health.look) is not None:
             self.rings.at(self.clock()).level(("engine", engine.url)).note(look.waiting)
 
-    def loaded(self, engine: str, took_s: float | None) -> None:
-        """An adapter's load on the engine at this URL has ended, after so many seconds; `None`: it failed."""
-        slot = self.rings.at(self.clock())
-        for result in ("ok", "failed"):
-            self._loads.setdefault((engine, result), 0)
-        if took_s is None:
-            slot.failed_loads += 1
-            self._loads[engine, "failed"] += 1
-            return
-        slot.loads += 1
-        self._loads[engine, "ok"] += 1
+    def loaded(self, engine: str, took_s: float) -> None:
+        """The engine at this URL has loaded an adapter, in so many seconds."""
+        self.load_ended(engine, "ok")
         times = self._load_times.setdefault(engine, [0.0] * (len(LONG_S) + 2))
         times[0] += took_s
         times[1 + bisect_left(LONG_S, took_s)] += 1
@@ -73,6 +70,15 @@ class FleetTraffic:
         """What has become of loads on the engine at this URL in this term, for `/admin/v1/fleet`."""
         ok, failed = (self._loads.get((engine, result), 0) for result in ("ok", "failed"))
         return {"ok": ok, "failed": failed, "evictions": self._evictions.get(engine, 0)}
+
+    def load_ended(self, engine: str, result: str) -> None:
+        """A load ended there; one of `RESULTS`."""
+        for known in RESULTS:
+            self._loads.setdefault((engine, known), 0)
+        self._loads[engine, result] += 1
+        slot = self.rings.at(self.clock())
+        slot.loads += result == "ok"
+        slot.failed_loads += result == "failed"
 
     def duty_failed(self, name: str) -> None:
         """A duty of the leader has failed."""
@@ -96,6 +102,7 @@ class FleetTraffic:
                 [[url], times[1:], times[0]] for url, times in self._load_times.items() if url in urls
             ],
             families.ENGINE_IN_FLIGHT.name: [[[url], self.in_flight(url)] for url in urls],
+            families.LOADING.name: [[[url], self.loading(url)] for url in urls],
             families.RUNNING.name: [[[url], look.running] for url, look in looks],
             families.WAITING.name: [[[url], look.waiting] for url, look in looks],
             families.KV.name: [[[url], look.kv_usage] for url, look in looks],

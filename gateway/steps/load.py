@@ -1,27 +1,35 @@
-"""Make the arm resident on the attempt's engine and keep it there until the last byte."""
+"""Make the arm resident on the attempt's engine, wait for its slot, and keep both until the last byte."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Set
 from types import TracebackType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gateway.engines.connection import CannotLoad, EngineUnreachable
-from gateway.errors import Overloaded
+from gateway.engines.names import digest_in
+from gateway.errors import Overloaded, RateLimited
+from gateway.fleet.adapter_slots import AdapterSlots
 from gateway.fleet.breaker import Breaker
 from gateway.fleet.line import Lines, OnEngine, Slot
 from gateway.fleet.second_asks import SecondAsks
+from gateway.fleet.slots import NOBODY
 from gateway.fleet.view import ColdAdapterFailed, FleetView, InFlight, Pin
 from gateway.handoffs import Arm, Endpoint
 from registry.catalog.snapshot import VersionEntry
 from telemetry.spans import Span, part_of
+
+ZERO_ADAPTER = 0
+"""In place of a version's id: what serves the base where it is served through an adapter."""
+RETRY_AFTER_S = 2
 
 
 class Fleet(Protocol):
     """The seam to the fleet's one writer: what a worker may ask of it."""
 
     in_flight: InFlight
+    slots: AdapterSlots
     breaker: Breaker
     second_asks: SecondAsks
     lines: Lines
@@ -47,14 +55,21 @@ class Fleet(Protocol):
         """Something is wrong with an engine; look now."""
 
 
+class _Running(NamedTuple):
+    """One of the adapters that run on an engine, and whose it is."""
+
+    number: int
+    tenant: str
+
+
 class Load:
     """Async context; its value is the name under which the engine knows the arm.
 
-    Raises `EngineUnreachable` when another engine may do better, `Overloaded` when the client should come back later.
-    For a copy of a request nothing is loaded.
+    Raises `EngineUnreachable` when another engine may do better, `Overloaded` or `RateLimited` when the client should
+    come back later. For a copy of a request nothing is loaded, and nothing is waited for.
     """
 
-    __slots__ = ("_arm", "_engine_url", "_fleet", "_is_copy", "_pin", "_slot", "_span", "_wait_s")
+    __slots__ = ("_arm", "_engine_url", "_fleet", "_is_copy", "_pin", "_running", "_slot", "_span", "_wait_s")
 
     def __init__(
         self,
@@ -75,18 +90,18 @@ class Load:
         self._is_copy = is_copy
         self._span = span
         self._slot = slot
+        self._running: _Running | None = None
+        """The adapter among those that run on the engine, once it is."""
         self._pin: Pin | None = None
 
     async def __aenter__(self) -> str:
         name = self._resident_name()
-        if name is None and not self._is_copy:
+        if name is None or not self._joins(name):
+            if self._is_copy:
+                raise EngineUnreachable(f"{self._arm.public_name} has no place on the engine that a copy may take")
             if self._slot is not None:
                 self._slot.let_go()
-            with part_of(self._span, f"wait for load {self._arm.public_name}"):
-                await self._warm_up()
-            name = self._resident_name()
-        if name is None:
-            raise EngineUnreachable(f"{self._arm.public_name} left the engine while it was being loaded")
+            name = await self._waited_for()
         # No await since the look-up: a name that is pinned was in the view that our next report will confirm.
         version, in_flight = self._arm.version, self._fleet.in_flight
         if self._is_copy:
@@ -102,6 +117,7 @@ class Load:
     ) -> None:
         if self._pin is not None:
             self._pin.release()
+        self._leave()
 
     async def _have_slot_again(self, slot: Slot) -> None:
         """Pinned meanwhile: what was loaded for it stays until it has had its turn."""
@@ -111,6 +127,7 @@ class Load:
         finally:
             if not has and self._pin is not None:
                 self._pin.release()
+                self._leave()
         if not has:
             raise EngineUnreachable("the engine left while a request waited for its turn there")
 
@@ -120,17 +137,96 @@ class Load:
             return None
         return engine.status.base_name if self._arm.version is None else engine.resident.get(self._arm.version.id)
 
-    async def _warm_up(self) -> None:
+    def _joins(self, name: str) -> bool:
+        """Whether it may run now under this name; a base of its own takes no slot."""
+        adapter = self._adapter(name)
+        if adapter is None:
+            return True
+        slots = self._fleet.slots
+        join = slots.join_as_guest if self._is_copy else slots.join
+        if not join(self._engine_url, adapter.number, adapter.tenant):
+            return False
+        self._running = adapter
+        return True
+
+    def _adapter(self, name: str) -> _Running | None:
+        if (version := self._arm.version) is not None:
+            return _Running(version.id, version.tenant)
+        return _Running(ZERO_ADAPTER, NOBODY) if digest_in(name) is not None else None
+
+    def _leave(self) -> None:
+        if self._running is not None:
+            self._fleet.slots.leave(self._engine_url, self._running.number)
+            self._running = None
+
+    async def _waited_for(self) -> str:
+        """The name once it is resident and has a slot. A slot is waited for without a hold on the adapter, which may
+        make room for others meanwhile; then it is loaded once more.
+        """
+        waits_for_slot = False
+        try:
+            async with asyncio.timeout(self._wait_s):
+                name = self._resident_name() or await self._loaded()
+                if not self._joins(name):
+                    waits_for_slot = True
+                    await self._slot_on(name)
+                    waits_for_slot = False
+                    name = self._resident_name() or await self._loaded()
+                return name
+        except TimeoutError:
+            self._leave()
+            raise self._no_slot() if waits_for_slot else self._loading() from None
+        except BaseException:
+            self._leave()
+            raise
+
+    async def _loaded(self) -> str:
+        """Its name, once the controller has loaded it."""
         if self._arm.version is None:
             raise EngineUnreachable("the engine cannot serve its base model yet")
         try:
-            async with asyncio.timeout(self._wait_s):
+            with part_of(self._span, f"wait for load {self._arm.public_name}"):
                 await self._fleet.ensure(self._engine_url, self._arm.version)
-        except TimeoutError:
-            raise Overloaded(
-                f"{self._arm.public_name} is being loaded.", code="adapter_loading", retry_after_s=2
-            ) from None
         except ColdAdapterFailed as error:
             if error.permanent:
                 raise Overloaded(error.reason, param="model", code="model_quarantined") from error
+            if error.tenants_own:
+                raise RateLimited(
+                    f"{self._arm.public_name} is not loaded: {error.reason}.",
+                    code="adapter_loads",
+                    retry_after_s=RETRY_AFTER_S,
+                ) from error
             raise CannotLoad(error.reason) from error
+        name = self._resident_name()
+        if name is None:
+            raise EngineUnreachable(f"{self._arm.public_name} left the engine while it was being loaded")
+        return name
+
+    async def _slot_on(self, name: str) -> None:
+        adapter = self._adapter(name)
+        assert adapter is not None
+        with part_of(self._span, f"wait for slot {self._arm.public_name}"):
+            await self._fleet.slots.wait(self._engine_url, adapter.number, adapter.tenant)
+        self._running = adapter
+
+    def _loading(self) -> Overloaded:
+        return Overloaded(
+            f"{self._arm.public_name} is being loaded.", code="adapter_loading", retry_after_s=RETRY_AFTER_S
+        )
+
+    def _no_slot(self) -> RateLimited | Overloaded:
+        """Which of the two says whose the slots are."""
+        tenant = self._arm.version.tenant if self._arm.version is not None else NOBODY
+        most, own = self._fleet.slots.standing(self._engine_url, tenant)
+        waited = f"{self._arm.public_name} waited {self._wait_s:g} s for its turn: its engine runs {most:g} adapters at"
+        if own:
+            return RateLimited(
+                f"{waited} a time, and {own} of them are this tenant's. Use fewer adapters at once, or ask again.",
+                code="adapter_slots",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        return Overloaded(
+            f"{waited} a time, and others have all of them. Ask again later.",
+            code="adapter_slots",
+            retry_after_s=RETRY_AFTER_S,
+        )

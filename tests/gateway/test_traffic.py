@@ -208,8 +208,10 @@ def test_loads_and_queues_are_the_fleets() -> None:
     clock = Clock(1_000_000.0)
     traffic = Traffic(Naming(), clock)
     told(traffic)
-    for took_s in (0.5, 0.1, None):
+    for took_s in (0.5, 0.1):
         traffic.fleet.loaded("http://e1", took_s)
+    for result in ("failed", "refused"):
+        traffic.fleet.load_ended("http://e1", result)
     engine: Any = SimpleNamespace(url="http://e1", health=SimpleNamespace(look=SimpleNamespace(waiting=4)))
     traffic.fleet.note(engine)
     whole = shown(traffic)

@@ -186,7 +186,7 @@ class Playground:
             await asyncio.wait({trying}, timeout=LOOK_S)
             fleet, most = house.fleet, house.settings.shadow_engine_in_flight
             view, in_flight = fleet.view(), fleet.in_flight
-            room = EngineRoom(in_flight.by_engine, most, in_flight.awaited, fleet.lines.waits_at)
+            room = EngineRoom(in_flight.by_engine, most, in_flight.awaited, fleet.lines.waits_at, fleet.slots.wanted)
             name = engine.resident.get(version.id)
             if not trying.done() and name is not None and why_stop(version.id, engine.url, name, view, room):
                 raise Overloaded(

@@ -18,6 +18,7 @@ from gateway.experiments.shadow.answers import CopySink, Kept, Watched
 from gateway.experiments.shadow.books import Finished, ShadowBooks
 from gateway.experiments.shadow.room import Load, choose, why_stop
 from gateway.experiments.shadow.texts import READABLE
+from gateway.fleet.adapter_slots import AdapterSlots
 from gateway.fleet.line import Lines
 from gateway.fleet.view import EngineView, FleetView, InFlight
 from gateway.handoffs import CLIENT_GONE, Admitted, Arm, EngineBroke, InferenceRequest, Sink, Usage
@@ -44,6 +45,7 @@ class FleetSeen(Protocol):
 
     in_flight: InFlight
     lines: Lines
+    slots: AdapterSlots
 
     def view(self) -> FleetView:
         """Engines that take traffic now."""
@@ -232,7 +234,8 @@ class Copies:
     @property
     def _load(self) -> Load:
         in_flight = self._fleet.in_flight
-        return Load(in_flight.by_engine, self._most_on_engine, in_flight.awaited, self._fleet.lines.waits_at)
+        fleet, most = self._fleet, self._most_on_engine
+        return Load(in_flight.by_engine, most, in_flight.awaited, fleet.lines.waits_at, fleet.slots.wanted)
 
     async def close(self) -> None:
         """End all of them, and write down what came of everything."""

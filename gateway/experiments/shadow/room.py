@@ -23,6 +23,8 @@ class Load:
     """(engine URL, name): adapters that are to be unloaded when nobody uses them."""
     waits_at: Callable[[str], bool]
     """Whether a request waits for an engine of the base with this digest."""
+    wanted: Set[str] = frozenset()
+    """URLs of engines on which requests wait until fewer adapters run."""
 
 
 def choose(version_id: int, control_url: str, view: FleetView, load: Load) -> EngineView | str:
@@ -47,6 +49,6 @@ def why_stop(version_id: int, url: str, name: str, view: FleetView, load: Load) 
 
 
 def _why_crowded(engine: EngineView, load: Load) -> str | None:
-    if engine.status.queues or load.waits_at(engine.declared.base_digest):
+    if engine.status.queues or load.waits_at(engine.declared.base_digest) or engine.url in load.wanted:
         return TENANTS_WAIT
     return ENGINE_BUSY if load.in_flight.get(engine.url, 0) >= load.most else None

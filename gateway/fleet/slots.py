@@ -1,0 +1,189 @@
+"""Which adapters run on one engine at a time. Pure: who calls tells the time.
+
+vLLM takes at most --max-loras different adapters into a step. Requests for others wait in it for as long as those run,
+while later requests for those pass them by: so whoever keeps them busy keeps everybody else out. Here an adapter gets
+a *slot* before a request for it is sent, and keeps it while requests run on it:
+
+* Of the slots `reserve` are for tenants that have none, while there are such tenants. Whoever has fewest is next, by
+  turns. A tenant that is alone has all of them.
+* Who waits has a slot *closed* for it, of a tenant that has more, else one of its own: what runs there goes on, what
+  comes waits in line. Each slot is open for `HELD_S` at least, and one more is closed each `HELD_S` of waiting, as the
+  first may have a long answer on it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+HELD_S = 0.5
+NOBODY = ""
+"""Whose the adapter of zeros is, through which some engines serve their base to all tenants."""
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One who waits for an adapter's slot; `go` is called when it is among the slot's users."""
+
+    adapter: int
+    tenant: str
+    go: Callable[[], object]
+
+
+@dataclass(slots=True)
+class _Slot:
+    tenant: str
+    since_s: float
+    """When it was opened for its adapter."""
+    users: int = 0
+    closing: bool = False
+
+
+class Slots:
+    """Of one engine that runs `most` adapters at a time. `tenants` gives the number of those that have adapters. An
+    adapter is a number, and always of the same tenant, or of `NOBODY`.
+    """
+
+    def __init__(self, most: float, reserve: int, tenants: Callable[[], int]) -> None:
+        self.most = most
+        """`math.inf` while it is not known."""
+        self._reserve = reserve
+        self._tenants = tenants
+        self._held: dict[int, _Slot] = {}
+        self._number: Counter[str] = Counter()
+        """Tenant → slots that it has; nobody has 0."""
+        self._lines: dict[str, dict[int, list[Ticket]]] = {}
+        """Tenant, whose turn was longest ago first → adapter, that was asked for first first → who waits for it."""
+        self._closed_s = -math.inf
+        """When a slot was closed last."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody has a slot or waits for one."""
+        return not self._held and not self._lines
+
+    @property
+    def waiting(self) -> int:
+        """Those who wait."""
+        return sum(len(line) for lines in self._lines.values() for line in lines.values())
+
+    def resize(self, most: float, now: float) -> None:
+        """The engine turns out to run so many."""
+        self.most = most
+        self._let_in(now)
+
+    def held_by(self, tenant: str) -> int:
+        """Slots that a tenant has."""
+        return self._number.get(tenant, 0)
+
+    def join(self, adapter: int, tenant: str, now: float) -> bool:
+        """Be one more user of the adapter's slot, if that can be at once."""
+        slot = self._held.get(adapter)
+        if slot is None:
+            if not self._may_open(tenant):
+                return False
+            slot = self._open(adapter, tenant, now)
+        elif slot.closing:
+            return False
+        slot.users += 1
+        return True
+
+    def join_as_guest(self, adapter: int, tenant: str, now: float) -> bool:
+        """The same for who has to make room for all others: only while nobody waits, and one slot more is left."""
+        if self._lines or (adapter not in self._held and len(self._held) + self._reserve >= self.most):
+            return False
+        return self.join(adapter, tenant, now)
+
+    def wait(self, ticket: Ticket, now: float) -> None:
+        """Stand in line; `ticket.go` may be called before this returns."""
+        self._lines.setdefault(ticket.tenant, {}).setdefault(ticket.adapter, []).append(ticket)
+        self._let_in(now)
+
+    def give_up(self, ticket: Ticket, now: float) -> None:
+        """Stand in line no more. One who was told to go leaves instead."""
+        line = self._lines[ticket.tenant][ticket.adapter]
+        line.remove(ticket)
+        if not line:
+            self._drop(ticket.tenant, ticket.adapter)
+        self._let_in(now)
+
+    def leave(self, adapter: int, now: float) -> None:
+        """Use the adapter's slot no more."""
+        slot = self._held[adapter]
+        slot.users -= 1
+        if slot.users:
+            return
+        del self._held[adapter]
+        self._number[slot.tenant] -= 1
+        if not self._number[slot.tenant]:
+            del self._number[slot.tenant]
+        if self._lines:
+            self._let_in(now)
+
+    def review(self, now: float) -> float | None:
+        """Close a slot if it is time to; seconds until this is to be asked again, `None` when nobody waits."""
+        if (first := self._first()) is None:
+            return None
+        slot = self._to_close(first[0])
+        if slot is None:
+            return HELD_S
+        due_s = max(slot.since_s, self._closed_s) + HELD_S - now
+        if due_s > 0:
+            return due_s
+        slot.closing, self._closed_s = True, now
+        return HELD_S
+
+    def _may_open(self, tenant: str) -> bool:
+        free = self.most - len(self._held)
+        if free <= 0 or free > self._reserve or tenant not in self._number:
+            return free > 0
+        return self._tenants() <= len(self._number) - (NOBODY in self._number)  # then there is nobody to come
+
+    def _open(self, adapter: int, tenant: str, now: float) -> _Slot:
+        slot = self._held[adapter] = _Slot(tenant, now)
+        self._number[tenant] += 1
+        return slot
+
+    def _let_in(self, now: float) -> None:
+        while (first := self._first()) is not None:
+            tenant, adapter = first
+            slot = self._held.get(adapter)
+            if slot is not None:  # it was closed for somebody who does not wait any more, or has another one by now
+                slot.closing, slot.since_s = False, now
+            elif self._may_open(tenant):
+                slot = self._open(adapter, tenant, now)
+            else:
+                return
+            tickets = self._drop(tenant, adapter)
+            if (more := self._lines.pop(tenant, None)) is not None:
+                self._lines[tenant] = more  # behind those who have as many slots and have not had this turn
+            slot.users += len(tickets)
+            for ticket in tickets:
+                ticket.go()
+
+    def _first(self) -> tuple[str, int] | None:
+        """Tenant and adapter whose turn it is. If these must wait, so must all others: nobody has fewer slots."""
+        if not self._lines:
+            return None
+        tenant = min(self._lines, key=self.held_by)
+        return tenant, next(iter(self._lines[tenant]))
+
+    def _drop(self, tenant: str, adapter: int) -> list[Ticket]:
+        lines = self._lines[tenant]
+        line = lines.pop(adapter)
+        if not lines:
+            del self._lines[tenant]
+        return line
+
+    def _to_close(self, tenant: str) -> _Slot | None:
+        """The slot that should make room for this tenant: of who has most, the one that was opened first."""
+        opened = [slot for slot in self._held.values() if not slot.closing]
+        number = Counter(slot.tenant for slot in opened)
+        own = number[tenant]
+        found = [slot for slot in opened if slot.tenant == tenant or number[slot.tenant] > own]
+        most = min(found, key=lambda slot: (-number[slot.tenant], slot.since_s), default=None)
+        if most is not None and most.tenant == tenant and own < self.held_by(tenant):
+            return None  # one at a time for one's own sake: what is closed cannot take what could run there
+        return most

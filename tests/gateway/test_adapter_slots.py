@@ -1,0 +1,118 @@
+"""One tenant's adapters leave room for another's: in the engine's steps, in its places, and while they are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.support.stack import House, Stack, run_stack
+from tests.support.waiting import wait_until
+
+STORM = [f"acme/task-{number}" for number in range(18)]
+OTHER = "globex/support"
+LONG: dict[str, Any] = {"stream": True, "max_tokens": 400, "min_tokens": 400}
+
+
+@pytest.fixture
+def filled(house: House) -> House:
+    """Many adapters of acme, and one of globex in production."""
+    for name in STORM:
+        house.publish(name)
+    house.publish(OTHER)
+    house.point(OTHER, "1.0")
+    house.keys["acme+base"] = house.key("acme", "inference", "base")
+    return house
+
+
+@contextmanager
+def streams(stack: Stack, *names: str) -> Iterator[list[Future[Any]]]:
+    """A long answer on each of these, which ends with the block."""
+    with ThreadPoolExecutor(len(names)) as callers:
+        answers = [callers.submit(stack.chat, f"{name}@1.0", **LONG) for name in names]
+        try:
+            yield answers
+        finally:
+            stack.faults(token_ms=0)
+        assert [answer.result().status_code for answer in answers] == [200] * len(names)
+
+
+def running(stack: Stack) -> int:
+    """Requests in the engine's batch."""
+    return int(stack.state()["running"])
+
+
+def test_long_answers_on_many_adapters_leave_a_slot_for_another_tenant(filled: House) -> None:
+    with run_stack(filled, engines=({"max_loras": 4},)) as stack:
+        stack.wait_resident(OTHER)
+        stack.chat(OTHER, key="globex")
+        wait_until("the number of slots to be known", lambda: stack.worker.view().engines[0].status.slots == 4)
+        stack.faults(token_ms=50)
+        with streams(stack, *STORM[:4]) as answers:
+            wait_until("the streams to run", lambda: running(stack) == 3 and stack.worker.slots.waiting == 1)
+            answer = stack.chat(OTHER, key="globex")
+            assert answer.status_code == 200
+            assert not any(one.done() for one in answers), "the others were to be at it still"
+            assert stack.state()["waiting"] == 0, "what the engine cannot run was sent to it"
+
+
+def test_long_answers_take_no_places_that_another_tenant_needs(filled: House) -> None:
+    """The engine would run as many as it holds: 16, of which the swap and the adapter of zeros have one each."""
+    with run_stack(filled, engines=({"max_loras": 16, "max_num_seqs": 64},)) as stack:
+        stack.wait_resident(OTHER)
+        filled.publish("globex/cold")
+        stack.wait_revision()
+        stack.chat(OTHER, key="globex")
+        stack.faults(token_ms=50)
+        with streams(stack, *STORM):
+            wait_until("the streams to run", lambda: running(stack) == 12 and stack.worker.slots.waiting >= 1)
+            answer = stack.chat("globex/cold@1.0", key="globex")
+            assert answer.status_code == 200, answer.text
+
+
+def test_a_storm_of_cold_adapters_makes_another_tenant_wait_for_one_load(filled: House) -> None:
+    with run_stack(filled) as stack, ThreadPoolExecutor(len(STORM)) as callers:
+        stack.wait_resident(OTHER)
+        filled.publish("globex/cold")
+        stack.wait_revision()
+        stack.faults(load_ms=200)
+        storm = [callers.submit(stack.chat, f"{name}@1.0") for name in STORM]
+        loading = stack.controller.loading
+        wait_until("the storm to wait", lambda: loading.running_on(stack.engine.url) == len(STORM))
+        before = stack.state()["loads"]
+        answer = stack.chat("globex/cold@1.0", key="globex")
+        assert answer.status_code == 200, answer.text
+        assert stack.state()["loads"] <= before + 3, "the one that ran, its own, and one that began since"
+        stack.faults(load_ms=0)
+        assert {one.result().status_code for one in storm} == {200}
+
+
+def test_a_tenant_has_a_bounded_number_of_loads_in_the_queue_and_is_told_so(filled: House) -> None:
+    with run_stack(filled, engine_queued_loads_per_tenant=2) as stack, ThreadPoolExecutor(4) as callers:
+        stack.wait_resident(OTHER)
+        stack.faults(load_ms=600)
+        loading = stack.controller.loading
+        for number in range(1, 4):
+            callers.submit(stack.chat, f"{STORM[number]}@1.0")
+            wait_until("the load to wait", lambda: loading.running_on(stack.engine.url) == number)  # noqa: B023
+        refused = stack.chat(f"{STORM[5]}@1.0")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "adapter_loads")
+        assert refused.headers["retry-after"]
+        assert "2 of this tenant's adapters wait to be loaded" in refused.json()["error"]["message"]
+        shown = stack.http.get(f"{stack.url}/metrics", headers=stack.operator).text
+        assert f'switchyard_loads_total{{engine="{stack.engine.url}",result="refused"}} 1' in shown
+        stack.faults(load_ms=0)
+
+
+def test_who_loads_many_adapters_takes_places_from_itself(filled: House) -> None:
+    with run_stack(filled, engines=({"max_cpu_loras": 8},), engine_max_cpu_loras=8) as stack:
+        stack.wait_resident(OTHER)
+        stack.chat(OTHER, key="globex")
+        for name in STORM:
+            assert stack.chat(f"{name}@1.0").status_code == 200
+        before = stack.state()["loads"]
+        assert stack.chat(OTHER, key="globex").status_code == 200
+        assert stack.state()["loads"] == before, "it was put out, though its tenant has one place"
