@@ -65,10 +65,13 @@ def make_app(settings: DashboardSettings, pages: Sequence[Page] = PAGES, *more_t
             Route("/favicon.ico", favicon),
             Mount("/static", Assets(directory=STATIC)),
         ],
-        middleware=[Middleware(Guard, sessions=dashboard.sessions, tell=tell)],
+        middleware=[
+            Middleware(Guard, sessions=dashboard.sessions, tell=tell, allowed_hosts=settings.dashboard_allowed_hosts)
+        ],
         exception_handlers={Fault: on_fault, HTTPException: on_http},
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # it would send people to whatever host they have named
     app.state.dashboard = dashboard
     return app
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import MutableHeaders
@@ -11,6 +11,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard.faults import Refused
+from dashboard.hosts import is_ours
 from dashboard.sessions import Session, Sessions
 from dashboard.web import wants_part
 
@@ -46,10 +47,15 @@ class Guard:
     """The app behind the checks."""
 
     def __init__(
-        self, app: ASGIApp, sessions: Sessions, tell: Callable[[Request, Exception], Awaitable[Response]]
+        self,
+        app: ASGIApp,
+        sessions: Sessions,
+        tell: Callable[[Request, Exception], Awaitable[Response]],
+        allowed_hosts: Collection[str],
     ) -> None:
         """`tell` makes a page of what was raised."""
         self._app = app
+        self._allowed_hosts = allowed_hosts
         self._sessions = sessions
         self._tell = tell
 
@@ -62,6 +68,9 @@ class Guard:
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
+        if (stranger := self._not_ours(request)) is not None:
+            await stranger(scope, receive, send)
+            return
         session = self._sessions.find(request.cookies.get(cookie_of(request), ""))
         scope["session"] = session
 
@@ -83,6 +92,20 @@ class Guard:
                 raise
             response = await self._tell(request, error)
             await response(scope, receive, with_headers)
+
+    def _not_ours(self, request: Request) -> Response | None:
+        """An answer to what is sent to another host than this one, or as two persons."""
+        hosts = request.headers.getlist("host")
+        if not is_ours(hosts, self._allowed_hosts):
+            shown = " and ".join(repr(host[:80]) for host in hosts) or "missing"
+            return PlainTextResponse(
+                f"Host is {shown}, and the dashboard is not opened under that name. Open it by an IP address, or have "
+                "SWITCHYARD_DASHBOARD_ALLOWED_HOSTS list the name.",
+                421,
+            )
+        if len(request.headers.getlist("authorization")) > 1:
+            return PlainTextResponse("There are two Authorization headers; send one.", 400)
+        return None
 
     def _refusal(self, request: Request, session: Session | None) -> Response | None:
         """An answer instead of the page, if it must not be shown. Raises `Fault`."""

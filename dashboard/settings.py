@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+import json
+import re
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from dashboard.hosts import NAME
 
 URL = r"^https?://[^\s/]+$"
 
@@ -15,6 +27,12 @@ class DashboardSettings(BaseSettings):
 
     dashboard_host: str = Field("127.0.0.1", description="Address that the dashboard listens on.")
     dashboard_port: int = Field(8003, ge=1, le=65_535, description="Port that it listens on.")
+    dashboard_allowed_hosts: Annotated[list[str], NoDecode] = Field(
+        [],
+        description="Names under which it may be opened, such as llm.example.com, *.example.com for all below one, * "
+        "for any (a JSON list, or with commas). IP addresses and names without a dot, such as localhost, always may. "
+        "Default: none but these, so that a page which has its own name lead here (DNS rebinding) gets nothing.",
+    )
     dashboard_admin_url: str = Field(
         "http://127.0.0.1:8000",
         pattern=URL,
@@ -35,6 +53,29 @@ class DashboardSettings(BaseSettings):
     dashboard_timeout_s: float = Field(
         10.0, gt=0, le=120, description="Longest wait for an answer of the gateway; a page says then that it is away."
     )
+
+    @field_validator("dashboard_allowed_hosts", mode="before")
+    @classmethod
+    def _one_or_several(cls, given: Any) -> Any:
+        """A JSON list, or names with commas between them, as an environment variable has them."""
+        if not isinstance(given, str):
+            return given
+        if not given.lstrip().startswith("["):
+            return [name.strip() for name in given.split(",") if name.strip()]
+        try:
+            return json.loads(given)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"neither names with commas between them nor a JSON list ({error})") from error
+
+    @field_validator("dashboard_allowed_hosts")
+    @classmethod
+    def _host_names(cls, given: list[str]) -> list[str]:
+        """In lower case, without ports."""
+        names = [name.lower().removesuffix(".") for name in given]
+        for name in names:
+            if not re.fullmatch(NAME, name):
+                raise ValueError(f"{name!r} is no name of a host; expected llm.example.com, *.example.com or *")
+        return names
 
     @classmethod
     def settings_customise_sources(

@@ -13,7 +13,7 @@ from fastapi import Depends, FastAPI
 
 from gateway.admin_key import admin_key
 from gateway.api.account import account_router
-from gateway.api.addresses import MODEL_NAMED, canonical, of_deployment
+from gateway.api.addresses import MODEL_NAMED, canonical, form_at, of_deployment
 from gateway.api.admin import admin_router
 from gateway.api.admin.auth import AdminGate
 from gateway.api.admin.office import Office
@@ -21,13 +21,16 @@ from gateway.api.asgi import Message, Receive, Send
 from gateway.api.body_clock import BodyClock
 from gateway.api.conversations import conversations_router
 from gateway.api.cors import TENANT_ROUTES, Cors
+from gateway.api.credentials import refuse_two_keys
 from gateway.api.dialects import BY_PATH, DIALECTS
 from gateway.api.error_handlers import translate_errors
 from gateway.api.feedback import feedback_router
 from gateway.api.fields.caps import Caps
 from gateway.api.files import files_router
 from gateway.api.fine_tuning import fine_tuning_routers
+from gateway.api.hosts import Hosts
 from gateway.api.inference import answer
+from gateway.api.keys_at_work import KeysAtWork
 from gateway.api.late_routes import LateRoutes
 from gateway.api.models import models_router
 from gateway.api.no_nul import refuse_nul
@@ -66,10 +69,7 @@ from gateway.metrics.worker import Metrics
 from gateway.request_log import RequestLog
 from gateway.responses.archive import Archive
 from gateway.responses.lookups import Lookups
-from gateway.responses.quota import Most, Quota
-from gateway.responses.runs import Runs
-from gateway.responses.thoughts import Thoughts
-from gateway.responses.writer import Writer
+from gateway.responses.opening import archive_of
 from gateway.scoring.scorer import Scorer
 from gateway.settings import GatewaySettings
 from gateway.splits.skews import SkewWatch
@@ -115,12 +115,13 @@ class Gateway:
         self._leads = leads
         self._refusal: str | None = None
         self._cors = Cors(settings.cors_origins)
+        self._hosts = Hosts(settings.allowed_hosts, settings.admin_port)
         self.web = FastAPI(
             title="Switchyard",
             lifespan=self._lifespan,
             openapi_url=None,
             redirect_slashes=False,
-            dependencies=[Depends(refuse_nul)],
+            dependencies=[Depends(refuse_two_keys), Depends(refuse_nul)],
         )
         translate_errors(self.web)
         _describe_inference(self.web)
@@ -131,6 +132,9 @@ class Gateway:
             await self.web(scope, receive, self._in_a_sentence(send))
             return
         ids = RequestIds(scope["headers"])
+        if self._hosts.on and (misdirected := self._hosts.refusal(scope)) is not None:
+            await Respond(send, form_at(scope["path"]), began_s=0, ids=ids).fail(misdirected)
+            return
         dialect = BY_PATH.get(scope["path"])
         if dialect is None:
             if (deployment := of_deployment(scope["path"])) is not None:
@@ -190,7 +194,7 @@ class Gateway:
             await asyncio.to_thread(limits.books.read)
             tracing = tracing_of(settings, SERVICE, worker_id)
             self.candidate = candidate_of(registry, settings, watch, self.identity, tracing) if self._leads else None
-            archive = _archive(settings, registry, worker_id)
+            archive = archive_of(settings, registry, worker_id)
             house = self.house = _house(settings, registry, watch, worker, limits, journal, archive, tracing)
             background = Background(self._works(house, worker, registry), house.metrics.restarted)
             house.telling.levels.works = background.faults
@@ -257,6 +261,7 @@ class Gateway:
             "catalog": partial(watch.run, on_catalog),
             "fleet_link": worker.run,
             "pings": house.pings.run,
+            "keys_at_work": house.keys_at_work.run,
             "telling": house.telling.run,
             "ledger_reader": limits.books.run,
             "refusal_counts": house.refused.run,
@@ -309,6 +314,7 @@ def _house(
         units=units,
         journal=journal,
         pings=Pings(settings.stream_ping_s),
+        keys_at_work=KeysAtWork(lambda: watch.current, ends=settings.end_streams_of_keys),
         body_clock=BodyClock(),
         metrics=metrics,
         telling=Telling(gateway_name(settings.port), metrics, levels, worker.link),
@@ -331,15 +337,6 @@ def _house(
         scorer=Scorer(registry.outcomes, settings.max_outcomes, metrics.sampled),
         tracing=tracing,
     )
-
-
-def _archive(settings: GatewaySettings, registry: Registry, worker_id: str) -> Archive:
-    responses = registry.responses
-    most, most_of_tenant = (max(1, n // 2) for n in (settings.max_in_flight, settings.max_in_flight_per_tenant))
-    runs = Runs(worker_id, most, most_of_tenant, responses.going_on)
-    quota = Quota(responses.amounts, Most(settings.max_stored_records, settings.max_stored_bytes))
-    writer, thoughts = Writer(responses.save), Thoughts(registry.keyring)
-    return Archive(responses, registry.conversations, Lookups(), writer, runs, quota, thoughts, settings.response_days)
 
 
 def _cabinet(settings: GatewaySettings, registry: Registry) -> Cabinet:

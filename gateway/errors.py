@@ -15,6 +15,7 @@ ApiError                       status  type                    retried by the SD
 ├── AnswerTooLong              400     invalid_request_error   no
 ├── PayloadTooLarge            413     invalid_request_error   no
 ├── UnsupportedMedia           415     invalid_request_error   no
+├── Misdirected                421     invalid_request_error   no
 ├── UnsupportedTransfer        501     invalid_request_error   no: x-should-retry says so
 ├── NotOffered                 501     invalid_request_error   no: x-should-retry says so
 ├── NotAgain                   409     invalid_request_error   no: x-should-retry says so
@@ -222,6 +223,13 @@ class UnsupportedMedia(ApiError):
     """The body is sent in a form that is not read; `param` is the header that says so."""
 
     status = 415
+    type = "invalid_request_error"
+
+
+class Misdirected(ApiError):
+    """It was sent to a host under whose name nothing is served here."""
+
+    status = 421
     type = "invalid_request_error"
 
 

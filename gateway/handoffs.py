@@ -307,7 +307,9 @@ class Admitted(NamedTuple):
 
 
 CLIENT_GONE = "the client is gone"
-"""Why the task of a request was cancelled, as its `CancelledError` says; else the gateway stops."""
+"""Why the task of a request was cancelled, as its `CancelledError` says; else its key is over, or the gateway stops."""
+KEY_OVER = "the key is over"
+"""Likewise: revoked, or at its end."""
 CLIENT_GONE_STATUS = 499
 """nginx's, for what got no answer because nobody was there to read it."""
 MOST_TOKENS = 1 << 40

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gateway.api.body_clock import BodyClock
 from gateway.api.fields.caps import Caps
+from gateway.api.keys_at_work import KeysAtWork
 from gateway.api.pings import Pings
 from gateway.catalog_watch import CatalogWatch
 from gateway.desk import Desk
@@ -48,6 +49,7 @@ class House:
     units: Units
     journal: Journal
     pings: Pings
+    keys_at_work: KeysAtWork
     body_clock: BodyClock
     metrics: Metrics
     telling: Telling

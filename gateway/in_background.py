@@ -9,13 +9,14 @@ from typing import cast
 
 from gateway.api.respond import Respond
 from gateway.desk import Desk
-from gateway.errors import ApiError, NotWanted, Overloaded
-from gateway.handoffs import Admitted
+from gateway.errors import ApiError, NotWanted, Overloaded, Unauthenticated
+from gateway.handoffs import KEY_OVER, Admitted
 from gateway.keeping import Answered, Keeping, KeptAnswer, Status
 from gateway.responses.archive import Archive
 from gateway.steps.keep import store, turn_of
 
 FAULT = ApiError("The gateway failed on this request; it is our fault.", code="internal_error")
+REVOKED = Unauthenticated("The API key of this response was revoked, or reached its end.", code="revoked_api_key")
 STOPPED = Overloaded("The gateway was stopped while it made this response. Send it again.", code="shutting_down")
 
 
@@ -53,11 +54,12 @@ async def in_background(
                 ended = _without_output(admitted, "failed", error) if made is None else made.broken_off(error)
                 _end(archive, admitted, keeping, ended)
                 raise
-            except asyncio.CancelledError:
+            except asyncio.CancelledError as error:
                 if archive.runs.is_unwanted(run):
                     _uncancel()
                     raise NotWanted("The response was cancelled or deleted.", code="response_cancelled") from None
-                _end(archive, admitted, keeping, _without_output(admitted, "failed", STOPPED))
+                why = REVOKED if error.args == (KEY_OVER,) else STOPPED
+                _end(archive, admitted, keeping, _without_output(admitted, "failed", why))
                 raise
             except Exception:
                 _end(archive, admitted, keeping, _without_output(admitted, "failed", FAULT))

@@ -14,6 +14,18 @@ MOST_NAMES = 200
 Names = Annotated[list[str], NoDecode]
 
 
+def names_of(given: Any) -> Any:
+    """A JSON list, or names with commas between them, as an environment variable has them. Raises `ValueError`."""
+    if not isinstance(given, str):
+        return given
+    if not given.lstrip().startswith("["):
+        return [name.strip() for name in given.split(",") if name.strip()]
+    try:
+        return json.loads(given)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"neither names with commas between them nor a JSON list ({error})") from error
+
+
 class MetricSettings(RegistrySettings):
     """Read by the gateway and the controller."""
 
@@ -41,12 +53,5 @@ class MetricSettings(RegistrySettings):
     @field_validator("metrics_tenants", "metrics_adapters", mode="before")
     @classmethod
     def _names(cls, given: Any) -> Any:
-        """A JSON list, or names with commas between them, as an environment variable has them."""
-        if not isinstance(given, str):
-            return given
-        if not given.lstrip().startswith("["):
-            return [name.strip() for name in given.split(",") if name.strip()]
-        try:
-            return json.loads(given)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"neither names with commas between them nor a JSON list ({error})") from error
+        """As an environment variable has them."""
+        return names_of(given)

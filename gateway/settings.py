@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, field_validator, model_validator
 from pydantic_settings import NoDecode
 
+from gateway.access_settings import AccessSettings
 from gateway.adapter_settings import AdapterSettings
 from gateway.door_settings import DoorSettings
 from gateway.engines.address import engine_url
@@ -69,7 +70,7 @@ class EngineSettings(BaseModel):
     )
 
 
-class GatewaySettings(AdapterSettings, LineSettings, DoorSettings, TelemetrySettings):
+class GatewaySettings(AccessSettings, AdapterSettings, LineSettings, DoorSettings, TelemetrySettings):
     """Settings of one gateway; every duration in seconds, every size in bytes."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")

@@ -10,7 +10,7 @@ from gateway.api.asgi import ON_DISCONNECT, Receive
 from gateway.api.body_clock import BodyClock
 from gateway.bytes_in_flight import HeldBytes
 from gateway.errors import PayloadTooLarge, TooSlow
-from gateway.handoffs import CLIENT_GONE
+from gateway.handoffs import CLIENT_GONE, KEY_OVER
 
 BODY_GRACE_S = 10.0
 """So long a body may take before anybody looks how quickly it comes."""
@@ -116,13 +116,17 @@ class Client:
             )
         )
 
+    def end(self, fault: Exception) -> None:
+        """The key of the request is over, which `fault` says to whoever listens."""
+        self._stop(fault, KEY_OVER)
+
     def _hang_up(self) -> None:
         self._stop(ClientGone())
 
-    def _stop(self, fault: Exception) -> None:
+    def _stop(self, fault: Exception, why: str = CLIENT_GONE) -> None:
         if self._serving is not None and self._fault is None:
             self._fault = fault
-            self._serving.cancel(CLIENT_GONE)
+            self._serving.cancel(why)
 
 
 async def refuse_too_long(most_bytes: int, _held: HeldBytes | None = None) -> NoReturn:

@@ -12,7 +12,7 @@ from gateway.api.addresses import MODEL_NAMED
 from gateway.api.asgi import Receive, Send
 from gateway.api.client import BodyBounds, Client, ClientGone, refuse_too_long
 from gateway.api.codings import Read, codings_of, decoding
-from gateway.api.credentials import KEY_HEADERS, same_key
+from gateway.api.credentials import KEY_HEADERS, key_of
 from gateway.api.media import refuse_forms
 from gateway.api.request_ids import RequestIds
 from gateway.api.respond import Respond
@@ -42,13 +42,13 @@ async def answer(
     settings = house.settings
     bounds = BodyBounds(house.caps.max_body_bytes, settings.body_timeout_s, settings.body_min_bytes_per_s)
     client = Client(scope, receive, bounds, house.body_clock)
-    span = None
+    span = call = None
     if house.tracing is not None:
         span = request_spans.begin(house.tracing, scope["method"], scope["headers"])
     try:
-        await client.while_listening(
-            serve(_call(scope, dialect, client, ids, house.caps.max_body_bytes, span), house, respond)
-        )
+        call = _call(scope, dialect, client, ids, house.caps.max_body_bytes, span)
+        house.keys_at_work.begin(call.key, client)
+        await client.while_listening(serve(call, house, respond))
     except ApiError as error:
         if respond.attempt is None:
             house.refused.observe(respond.principal, respond.arm, error)
@@ -61,6 +61,8 @@ async def answer(
         log.exception("request %s failed in the gateway", ids.own)
         await respond.fail(ApiError("The gateway failed on this request; it is our fault.", code="internal_error"))
     finally:
+        if call is not None:
+            house.keys_at_work.end(call.key, client)
         await respond.stop_pings()
         took_s = time.perf_counter() - began_s
         house.metrics.answered(dialect.name, respond, took_s)
@@ -107,7 +109,8 @@ def _call(
     max_body_bytes: int,
     span: Span | None,
 ) -> Call:
-    key = unit = None
+    keys: list[tuple[bytes, bytes]] = []
+    unit = None
     body: Read = client.body
     codings: list[str] = []
     traces: dict[bytes, list[bytes]] = {}
@@ -115,7 +118,7 @@ def _call(
         if name not in READ:
             continue
         if name in KEY_HEADERS:
-            key = same_key(name, value, key)
+            keys.append((name, value))
         elif name == b"x-switchyard-unit":
             unit = _text_of(value)
             if len(unit) > MAX_UNIT_CHARS:
@@ -136,4 +139,4 @@ def _call(
         body = decoding(body, codings, max_body_bytes)
     trace = trace_lines(traces.get(b"traceparent", ()), traces.get(b"tracestate", ())) if traces else b""
     named = scope.get(MODEL_NAMED)
-    return Call(dialect, key, unit, body, ids.own, ids.at_the_engine, trace, named, client.let_go, span)
+    return Call(dialect, key_of(keys), unit, body, ids.own, ids.at_the_engine, trace, named, client.let_go, span)

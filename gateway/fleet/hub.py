@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gateway.fleet.channel import UNPROVEN_BYTES, Channel, LinkBroken, of_controller
 from gateway.fleet.wire import (
-    MAX_LINE_BYTES,
     SPEAK_EVERY_S,
     Address,
     Alive,
     FromController,
     FromWorker,
     Hello,
-    LinkBroken,
     Published,
     Report,
     Welcome,
@@ -31,6 +29,8 @@ from gateway.fleet.wire import (
 log = logging.getLogger("switchyard.fleet")
 MAX_UNSENT_BYTES = 1 << 26
 """A worker that has not read so much is cut off; it will link anew and be told everything."""
+MOST_STRANGERS = 32
+"""Who has linked and proven nothing yet. One more takes the place of the first, who had the longest time for it."""
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ class WorkerLink:
 
     worker: str
     pid: int
-    writer: asyncio.StreamWriter
+    channel: Channel
     linked_s: float
     """`time.monotonic()` of its hello."""
     seen: int = -1
@@ -52,11 +52,12 @@ class WorkerLink:
 
     def send(self, *messages: FromController) -> None:
         """Queue messages; a worker that does not read is cut off."""
-        if self.writer.is_closing():
+        if self.channel.is_closing():
             return
-        self.writer.write(b"".join(encode(message) for message in messages))
-        if self.writer.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
-            self.writer.transport.abort()
+        for message in messages:
+            self.channel.write(encode(message))
+        if self.channel.unsent_bytes > MAX_UNSENT_BYTES:
+            self.channel.abort()
 
 
 class Hub:
@@ -66,7 +67,9 @@ class Hub:
     revision of the view without it, and counts no request on it.
     """
 
-    def __init__(self, token: int, secret: str) -> None:
+    def __init__(self, token: int, key: bytes) -> None:
+        """Of the term of this token; `key` is that of its links (`link_key`)."""
+        self.key = key
         self.links: dict[str, WorkerLink] = {}
         self.revision = 0
         self.expected: frozenset[str] | None = None
@@ -80,7 +83,8 @@ class Hub:
         self.uses: dict[int, int] = {}
         """Requests by version id since somebody last emptied it."""
         self._token = token
-        self._secret = secret
+        self._strangers: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        """By the task that waits for their proof, in the order in which they came."""
         self._waiters: set[asyncio.Future[None]] = set()
 
     @asynccontextmanager
@@ -98,7 +102,8 @@ class Hub:
             assert task is not None
             tasks.add(task)
             try:
-                await self._serve_link(reader, writer, Welcome(self._token), snapshot, on_message)
+                channel = await self._prove(task, reader, writer)
+                await self._serve_link(channel, Welcome(self._token), snapshot, on_message)
             except (LinkBroken, asyncio.CancelledError) as error:
                 log.debug("a worker's link ended: %s", error)
             finally:
@@ -134,18 +139,30 @@ class Hub:
             if _inode(address) == ours:  # else a successor listens there by now
                 _remove_socket(address)
 
+    async def _prove(
+        self, task: asyncio.Task[None], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> Channel:
+        """Raises `LinkBroken` for a stranger."""
+        if len(self._strangers) >= MOST_STRANGERS:
+            first = next(iter(self._strangers))
+            self._strangers.pop(first).transport.abort()
+        self._strangers[task] = writer
+        try:
+            return await of_controller(reader, writer, self.key)
+        finally:
+            self._strangers.pop(task, None)
+
     async def _serve_link(
         self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        channel: Channel,
         welcome: Welcome,
         snapshot: Callable[[], list[FromController]],
         on_message: Callable[[WorkerLink, FromWorker], None],
     ) -> None:
-        hello = await read_from_worker(reader)
-        if not isinstance(hello, Hello) or not secrets.compare_digest(hello.secret.encode(), self._secret.encode()):
-            raise LinkBroken("a stranger: no hello with the fleet's secret")
-        link = WorkerLink(hello.worker, hello.pid, writer, time.monotonic())
+        hello = await read_from_worker(channel)
+        if not isinstance(hello, Hello):
+            raise LinkBroken("a worker says hello first")
+        link = WorkerLink(hello.worker, hello.pid, channel, time.monotonic())
         self.links[hello.worker] = link
         self.trusted.update(hello.trusted)
         for version, number in hello.uses.items():
@@ -153,7 +170,7 @@ class Hub:
         link.send(welcome, *snapshot(), Published(self.revision))
         try:
             while True:
-                message = await read_from_worker(reader)
+                message = await read_from_worker(channel)
                 if isinstance(message, Report):
                     self._note(link, message)
                 else:
@@ -263,9 +280,9 @@ async def _listen(
     address: Address, accept: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 ) -> asyncio.Server:
     if address.family == "tcp":
-        return await asyncio.start_server(accept, address.host, address.port, limit=MAX_LINE_BYTES)
+        return await asyncio.start_server(accept, address.host, address.port, limit=UNPROVEN_BYTES)
     _remove_socket(address)  # what a dead process left behind
-    server = await asyncio.start_unix_server(accept, address.host, limit=MAX_LINE_BYTES)
+    server = await asyncio.start_unix_server(accept, address.host, limit=UNPROVEN_BYTES)
     os.chmod(address.host, 0o600)
     return server
 

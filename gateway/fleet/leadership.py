@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.background import being_cancelled
 from gateway.catalog_watch import CatalogWatch
+from gateway.fleet.channel import link_key
 from gateway.fleet.controller import Controller, ControllerSettings
 from gateway.fleet.engine_set import EngineSet
 from gateway.fleet.hub import Hub
@@ -104,7 +105,7 @@ class Candidate:
 
     async def _lead(self, term: HeldTerm, lease: Lease) -> None:
         log.info("controller of the fleet, term %d, at %s", term.token, self._address)
-        hub = Hub(term.token, self._secret)
+        hub = Hub(term.token, link_key(self._secret, lease.key))
         engines = EngineSet(self._sources, term.token)
         engines.adopt(await asyncio.to_thread(engines.read))
         controller = Controller(engines, self._registry, self._catalog, self._settings, hub, term, self._tracing)

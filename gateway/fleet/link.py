@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.fleet.channel import Channel, LinkBroken, link_key, of_worker
 from gateway.fleet.wire import (
     SILENCE_S,
     Address,
@@ -17,7 +18,6 @@ from gateway.fleet.wire import (
     FromWorker,
     Inspected,
     Lent,
-    LinkBroken,
     encode,
     read_from_controller,
 )
@@ -26,6 +26,8 @@ from registry.fleet.leadership import Leadership, Lease
 log = logging.getLogger("switchyard.worker")
 REPORT_INTERVAL_S = 0.25
 RECONNECT_S = 0.1
+LOOK_UP_EVERY_S = 2.0
+"""Who is linked looks so often whether the lease is still that of the other end."""
 
 
 class ControllerLink:
@@ -34,18 +36,21 @@ class ControllerLink:
     def __init__(
         self,
         leadership: Leadership,
+        secret: str,
         greet: Callable[[], None],
         report: Callable[[], None],
         take: Callable[[FromController], None],
     ) -> None:
+        """`secret` is the fleet's."""
         self.ids = count(1)
         """Numbers of whatever wants an answer."""
         self._leadership = leadership
+        self._secret = secret
         self._greet = greet
         self._report = report
         self._take = take
-        self._writer: asyncio.StreamWriter | None = None
-        self._address: str | None = None
+        self._channel: Channel | None = None
+        self._lease: Lease | None = None
         """Of the controller that was known last."""
         self._look_up: asyncio.Task[Lease | None] | None = None
         self._questions: dict[int, asyncio.Future[Any]] = {}
@@ -53,16 +58,16 @@ class ControllerLink:
     @property
     def linked(self) -> bool:
         """Whether a controller is there."""
-        return self._writer is not None
+        return self._channel is not None
 
     def send(self, message: FromWorker) -> None:
         """Say something to the controller, if there is one."""
-        if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(encode(message))
+        if self._channel is not None and not self._channel.is_closing():
+            self._channel.write(encode(message))
 
     async def ask(self, question: Callable[[int], FromWorker], timeout_s: float) -> Any:
         """The controller's answer to a question with that number. Raises `LinkBroken`, also when none comes in time."""
-        if self._writer is None:
+        if self._channel is None:
             raise LinkBroken("there is no controller")
         number = next(self.ids)
         self._questions[number] = asyncio.get_running_loop().create_future()
@@ -79,13 +84,13 @@ class ControllerLink:
         """Stay linked to whoever leads; forever."""
         while True:
             await self._look_up_controller()
-            if self._address is not None:
+            if (lease := self._lease) is not None:
                 try:
-                    await self._stay_linked(Address.parse(self._address))
+                    await self._stay_linked(lease)
                 except (OSError, LinkBroken) as error:
-                    log.debug("no link to a controller at %s: %s", self._address, error)
+                    log.debug("no link to a controller at %s: %s", lease.address, error)
                 except Exception:  # whatever it is, the requests need a link
-                    log.exception("the link to the controller at %s broke", self._address)
+                    log.exception("the link to the controller at %s broke", lease.address)
             await asyncio.sleep(RECONNECT_S)
 
     async def _look_up_controller(self) -> None:
@@ -98,23 +103,27 @@ class ControllerLink:
         look_up, self._look_up = self._look_up, None
         try:
             lease = look_up.result()
-            self._address = lease.address if lease else self._address
+            self._lease = lease or self._lease
         except SQLAlchemyError as error:
             log.warning("the controller's address stays as it was: %s", error)
 
-    async def _stay_linked(self, address: Address) -> None:
-        reader, writer = await address.connect()
-        reporting: asyncio.Task[None] | None = None
+    async def _stay_linked(self, lease: Lease) -> None:
+        reader, writer = await Address.parse(lease.address).connect()
+        background: list[asyncio.Task[None]] = []
         try:
-            self._writer = writer
+            channel = await of_worker(reader, writer, link_key(self._secret, lease.key))
+            self._channel = channel
             self._greet()
-            reporting = asyncio.create_task(self._keep_reporting())
+            background += (
+                asyncio.create_task(self._keep_reporting()),
+                asyncio.create_task(self._leave_when_succeeded(lease, channel)),
+            )
             while True:
-                self._receive(await read_from_controller(reader))
+                self._receive(await read_from_controller(channel))
         finally:
-            self._writer = None
-            if reporting is not None:
-                reporting.cancel()
+            self._channel = None
+            for task in background:
+                task.cancel()
             writer.close()
             for question in self._questions.values():
                 if not question.done():
@@ -131,3 +140,13 @@ class ControllerLink:
         while True:
             await asyncio.sleep(REPORT_INTERVAL_S)
             self._report()
+
+    async def _leave_when_succeeded(self, lease: Lease, channel: Channel) -> None:
+        """Who has lost the lease leads nobody, whatever it still says."""
+        while True:
+            await asyncio.sleep(LOOK_UP_EVERY_S)
+            await self._look_up_controller()
+            if self._lease is not None and self._lease.token != lease.token:
+                log.warning("the controller at %s was succeeded by the one at %s", lease.address, self._lease.address)
+                channel.abort()
+                return

@@ -1,4 +1,4 @@
-"""What the fleet's controller and the gateway's workers say to each other: one JSON object a line, on one socket.
+"""What the fleet's controller and the gateway's workers say to each other: one JSON object a frame of `Channel`.
 
 Both ends are ours and of one version, so the messages are plain dataclasses; pydantic reads them, orjson writes them.
 
@@ -20,13 +20,12 @@ import orjson
 from pydantic import Field, TypeAdapter, ValidationError
 
 from gateway.engines.engine import Engine, EngineStatus
+from gateway.fleet.channel import Channel, LinkBroken
 from gateway.handoffs import Endpoint
 from gateway.limits.lending import CapWish, Grants, RateWish
 from gateway.metrics.counts import AskSamples, AskTraffic, Counted
 from registry.errors import InvalidInput
 
-MAX_LINE_BYTES = 1 << 26
-"""An engine with 10⁵ adapters fits; a peer that sends more is none of ours."""
 MAX_UNIX_PATH = 100
 SPEAK_EVERY_S = 0.5
 SILENCE_S = 2.0
@@ -35,17 +34,12 @@ SILENCE_S = 2.0
 Message = TypeVar("Message")
 
 
-class LinkBroken(Exception):
-    """The other side is gone, or says what is no message."""
-
-
 @dataclass(frozen=True, slots=True)
 class Hello:
     """A worker introduces itself. `trusted` are the names that it was told to route to: they passed their proof."""
 
     worker: str
     pid: int
-    secret: str
     trusted: tuple[str, ...]
     uses: dict[int, int]
     """Requests by version id since the worker began: a new controller learns from it what is hot."""
@@ -224,8 +218,8 @@ _FROM_CONTROLLER: TypeAdapter[FromController] = TypeAdapter(Annotated[FromContro
 
 
 def encode(message: FromWorker | FromController) -> bytes:
-    """One line."""
-    return orjson.dumps(message, _in_json, orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE)
+    """As a frame has it."""
+    return orjson.dumps(message, _in_json, orjson.OPT_NON_STR_KEYS)
 
 
 def _in_json(value: object) -> object:
@@ -234,32 +228,19 @@ def _in_json(value: object) -> object:
     raise TypeError(f"{type(value).__name__} is not sent over links")
 
 
-async def read_from_worker(reader: asyncio.StreamReader) -> FromWorker:
+async def read_from_worker(channel: Channel) -> FromWorker:
     """The next message of a worker. Raises `LinkBroken`."""
-    return _decode(_FROM_WORKER, await _line(reader))
+    return _decode(_FROM_WORKER, await channel.read(SILENCE_S))
 
 
-async def read_from_controller(reader: asyncio.StreamReader) -> FromController:
+async def read_from_controller(channel: Channel) -> FromController:
     """The next message of the controller. Raises `LinkBroken`."""
-    return _decode(_FROM_CONTROLLER, await _line(reader))
+    return _decode(_FROM_CONTROLLER, await channel.read(SILENCE_S))
 
 
-async def _line(reader: asyncio.StreamReader) -> bytes:
+def _decode(adapter: TypeAdapter[Message], said: bytes) -> Message:
     try:
-        async with asyncio.timeout(SILENCE_S):
-            line = await reader.readline()
-    except TimeoutError:
-        raise LinkBroken(f"the other side said nothing for {SILENCE_S:g} s") from None
-    except (OSError, ValueError) as error:  # ValueError: longer than the limit
-        raise LinkBroken(str(error)) from error
-    if not line.endswith(b"\n"):
-        raise LinkBroken("the other side closed the link")
-    return line
-
-
-def _decode(adapter: TypeAdapter[Message], line: bytes) -> Message:
-    try:
-        return adapter.validate_json(line)
+        return adapter.validate_json(said)
     except ValidationError as error:
         raise LinkBroken(f"not a message of this version: {error.errors()[0]['msg']}") from error
 
@@ -294,5 +275,5 @@ class Address:
         """A link to whoever listens there. Raises `OSError`, also when nobody answers in time."""
         async with asyncio.timeout(SILENCE_S):
             if self.family == "unix":
-                return await asyncio.open_unix_connection(self.host, limit=MAX_LINE_BYTES)
-            return await asyncio.open_connection(self.host, self.port, limit=MAX_LINE_BYTES)
+                return await asyncio.open_unix_connection(self.host)
+            return await asyncio.open_connection(self.host, self.port)

@@ -17,6 +17,7 @@ from gateway.engines.engine import Engine, EngineState
 from gateway.fleet.adapter_slots import AdapterSlots
 from gateway.fleet.awaited_loads import AwaitedLoads
 from gateway.fleet.breaker import Breaker
+from gateway.fleet.channel import LinkBroken
 from gateway.fleet.line import UNKNOWN, Lines
 from gateway.fleet.link import ControllerLink
 from gateway.fleet.mirror import Mirror
@@ -35,7 +36,6 @@ from gateway.fleet.wire import (
     Inspect,
     Inspected,
     Lent,
-    LinkBroken,
     Lost,
     Published,
     Report,
@@ -79,11 +79,10 @@ class FleetWorker:
         self.lines.room.on_waited = lambda seconds: self.on_waited("turn", seconds)
         self.informed = asyncio.Event()
         """Set once a controller has told us of its engines."""
-        self.link = ControllerLink(leadership, self._greet, self._report_again, self._take)
+        self.link = ControllerLink(leadership, secret, self._greet, self._report_again, self._take)
         self.loads = AwaitedLoads(self.link)
         self._mirror = Mirror(engine_key, self.breaker)
         self._worker_id = worker_id
-        self._secret = secret
         self._on_catalog_moved = on_catalog_moved
         self._changes: list[FromController] = []
         self._seen = 0
@@ -177,7 +176,7 @@ class FleetWorker:
     def _greet(self) -> None:
         self._seen = -1  # revisions are counted by each controller anew
         trusted = tuple(name for _, name in self._mirror.names())
-        self.link.send(Hello(self._worker_id, os.getpid(), self._secret, trusted, self._uses))
+        self.link.send(Hello(self._worker_id, os.getpid(), trusted, self._uses))
         self._changes.clear()
 
     def _take(self, message: FromController) -> None:

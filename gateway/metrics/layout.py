@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, get_args
 Outcome = Literal["ok", "client_aborted", "limited", "refused", "unavailable", "failed", "broken_off"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 """How a request ended: `limited` is 429, `refused` any other 4xx, `unavailable` 503, `failed` any other 5xx, and
-`broken_off` a stream that ended with an error.
+`broken_off` a stream that ended with an error; one that ended with its key is `refused`.
 """
 OK, CLIENT_ABORTED, LIMITED, REFUSED, UNAVAILABLE, FAILED, BROKEN_OFF = range(len(OUTCOMES))
 PROMPT, CACHED, COMPLETION, NANO = range(len(OUTCOMES), len(OUTCOMES) + 4)

@@ -42,6 +42,7 @@ _KNOWN = {
 }
 OUTCOME_OF = tuple(_KNOWN.get(status, FAILED) for status in range(1_000))
 """By status."""
+KEY_IS_OVER = 401
 EMPTY = (0,) * WIDTH
 # Plain numbers: to look up a field of a named tuple costs as much as to raise a number.
 TTFT_SUM, INTER_TOKEN_SUM, OVERHEAD_SUM, TOOK_SUM = (block.at for block in (TTFT, INTER_TOKEN, OVERHEAD, TOOK))
@@ -55,6 +56,11 @@ class _Key(NamedTuple):
     tenant: str
     name: str
     """Public name of what answered, which has the version."""
+
+
+def _of_stream(ended: Respond) -> int:
+    """Of one that has begun and ended with an error: for want of a valid key, which is nobody's fault, or broken."""
+    return REFUSED if ended.error is not None and ended.error.status == KEY_IS_OVER else BROKEN_OFF
 
 
 class Rows:
@@ -85,7 +91,7 @@ class Rows:
         except KeyError:
             row = self._new(key)
         well = ended.error is None
-        row[OUTCOME_OF[status] if well or status != 200 else BROKEN_OFF] += 1
+        row[OUTCOME_OF[status] if well or status != 200 else _of_stream(ended)] += 1
         row[TOOK_SUM] += took_s
         row[TOOK_1 + bisect_left(LONG_S, took_s)] += 1
         if attempt is None:

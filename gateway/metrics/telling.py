@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from gateway.fleet.channel import LinkBroken
 from gateway.fleet.link import ControllerLink
-from gateway.fleet.wire import Inspected, LinkBroken
+from gateway.fleet.wire import Inspected
 from gateway.metrics.counts import AskSamples, AskTraffic, By, Counted
 from gateway.metrics.levels import Levels
 from gateway.metrics.sums import Samples

@@ -15,7 +15,7 @@ from gateway.complaints import Complaint
 from gateway.engines.connection import CannotLoad
 from gateway.engines.engine import Engine
 from gateway.errors import AnswerTooLong, ApiError, NotStored, NotWanted, Overloaded, RateLimited
-from gateway.handoffs import CLIENT_GONE, Admitted, EngineCount, Usage
+from gateway.handoffs import CLIENT_GONE, KEY_OVER, Admitted, EngineCount, Usage
 from gateway.journal.journal import Journal
 from gateway.journal.rows import Kind, begun, ended, kind_of
 from gateway.sealed_body import SealedBody
@@ -179,9 +179,13 @@ def _unrecorded(error: OSError) -> Overloaded:
     return Overloaded("Usage cannot be recorded now.", code="metering_unavailable", retry_after_s=10)
 
 
+OF_CANCELLED = {(CLIENT_GONE,): "client_aborted", (KEY_OVER,): "key_revoked"}
+"""By what a `CancelledError` says."""
+
+
 def _outcome(error: BaseException) -> str:
     if isinstance(error, asyncio.CancelledError):
-        return "client_aborted" if error.args == (CLIENT_GONE,) else "gateway_stopped"
+        return OF_CANCELLED.get(error.args, "gateway_stopped")
     if isinstance(error, NotWanted | AnswerTooLong | RateLimited):  # what it did not take was made for it
         return "client_aborted"
     if isinstance(error, ApiError) and error.status < 500:

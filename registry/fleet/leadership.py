@@ -6,8 +6,9 @@ it, in the same transaction.
 
 from __future__ import annotations
 
+import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -30,12 +31,15 @@ writes for the one before, and is renewed while somebody does.
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A term of office. `token` is higher than any before; `address` is where workers reach the holder."""
+    """A term of office. `token` is higher than any before; `address` is where workers reach the holder. `key`, 64
+    hexadecimal digits, is another one in each term: by it the holder and its workers prove that they read this row.
+    """
 
     token: int
     holder: str
     address: str
     expires_at_ms: int
+    key: str = field(repr=False)
 
 
 class Leadership:
@@ -58,6 +62,7 @@ class Leadership:
                 return None
             row.token += 1
             row.holder, row.address, row.expires_at_ms = holder, address, now_ms() + TTL_MS
+            row.key = secrets.token_hex(32)
             return _lease(row)
 
     def _is_left(self, row: ControllerLease) -> bool:
@@ -106,4 +111,4 @@ def _of_term(session: Session, token: int, lock: ForUpdateParameter) -> Controll
 
 
 def _lease(row: ControllerLease) -> Lease:
-    return Lease(row.token, row.holder, row.address, row.expires_at_ms)
+    return Lease(row.token, row.holder, row.address, row.expires_at_ms, row.key)

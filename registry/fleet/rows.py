@@ -29,6 +29,8 @@ class ControllerLease(Base):
     holder: Mapped[str] = mapped_column(String(100))
     address: Mapped[str] = mapped_column(String(300))
     expires_at_ms: Mapped[int]
+    key: Mapped[str] = mapped_column(String(64))
+    """Of the links between the holder and its workers, made anew with each term."""
 
 
 class EngineDrain(Base):

@@ -17,7 +17,7 @@ from registry.db import Database, now_ms
 from registry.ledger.corrections import Corrected, Reprice, insert_correction
 from registry.ledger.rows import USAGE, USAGE_DAYS
 from registry.ledger.segments import Link, SegmentEntry, audit_rows, insert_entries
-from registry.ledger.usage_days import sum_again
+from registry.ledger.usage_days import BILLED, sum_again
 from registry.ledger.usage_record import Values, values_of
 from registry.names import SYSTEM, parse_ref
 
@@ -114,7 +114,7 @@ class Ledger:
                 second,
                 row.served_model,
                 func.count(),
-                func.sum(case((row.outcome.not_in(("ok", "client_aborted", "rejected")), 1), else_=0)),
+                func.sum(case((row.outcome.not_in((*BILLED, "rejected")), 1), else_=0)),
                 func.min(row.started_at_ms),
                 func.max(row.started_at_ms),
             )

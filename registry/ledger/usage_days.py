@@ -44,7 +44,7 @@ from registry.ledger.usage_record import CORRECTABLE, DAY_KEYS
 from registry.names import SYSTEM
 from registry.upsert import upsert
 
-BILLED = ("ok", "client_aborted")
+BILLED = ("ok", "client_aborted", "key_revoked")
 """Outcomes that a tenant pays for. What failed on our side is free, whatever the engine has counted."""
 UNTOUCHED = ("rejected", "load_failed")
 """Outcomes of attempts that no engine has worked on."""

@@ -65,9 +65,10 @@ class UsageEnd(NamedTuple):
     started_at_ms: Annotated[int, BigInteger()]
     finished_at_ms: Annotated[int | None, BigInteger()] = None
     outcome: Annotated[str, String(30), DAY_KEY] = "lost"
-    """`ok`, `client_aborted`, `engine_failed`, `load_failed`, `rejected`, `gateway_stopped` (it ran for longer than a
-    stopping gateway waits), `not_stored` (the answer could not be kept, as was asked for), or `lost` (the process died
-    before the end of the attempt was recorded)."""
+    """`ok`, `client_aborted`, `key_revoked` (its key was revoked or reached its end before the answer did),
+    `engine_failed`, `load_failed`, `rejected`, `gateway_stopped` (it ran for longer than a stopping gateway waits),
+    `not_stored` (the answer could not be kept, as was asked for), or `lost` (the process died before the end of the
+    attempt was recorded)."""
     prompt_tokens: Count = None
     cached_tokens: Count = None
     completion_tokens: Count = None

@@ -43,6 +43,8 @@ class UsageLine:
     attempts: int
     ok: int
     client_aborted: int
+    key_revoked: int
+    """Ended as the key was revoked, or reached its end."""
     failed: int
     """By an engine, by a load, or by a gateway that stopped or died."""
     rejected: int
@@ -179,9 +181,7 @@ def _figures(between: Subquery) -> dict[str, Any]:
     used = between.c
     billed = and_(used.outcome.in_(BILLED), used.tenant != SYSTEM, used.shadow.is_(False))
     figures: dict[str, Any] = {name: used[name] for name in DAY_SUMS}
-    figures |= {
-        one: case((used.outcome == one, used.attempts), else_=0) for one in ("ok", "client_aborted", "rejected")
-    }
+    figures |= {one: case((used.outcome == one, used.attempts), else_=0) for one in (*BILLED, "rejected")}
     return figures | {"payable": case((billed, used.attempts), else_=0)}
 
 
@@ -225,7 +225,7 @@ def _line(key: _LineKey, sums: Mapping[str, int], refused: Mapping[str, int]) ->
         name=key.name,
         shadow=key.shadow,
         **as_summed,
-        failed=sums["attempts"] - sums["ok"] - sums["client_aborted"] - sums["rejected"],
+        failed=sums["attempts"] - sum(sums[one] for one in (*BILLED, "rejected")),
         refused=sum(refused.values()),
         refused_by_reason=dict(sorted(refused.items())),
         ttft_ms=round(ttft_us / with_ttft / 1000, 1) if with_ttft else None,

@@ -46,12 +46,17 @@ PAID = "r.outcome IN ('ok', 'client_aborted') AND r.tenant <> '_system'"
 
 def drop_sums() -> None:
     """The sums, and what keeps them."""
+    drop_triggers()
+    op.drop_table("usage_days")
+
+
+def drop_triggers() -> None:
+    """What adds attempts and corrections to the sums."""
     for table in ("usage", "usage_corrections"):
         if op.get_bind().dialect.name == "sqlite":
             op.execute(f"DROP TRIGGER {table}_adds_up")
         else:
             op.execute(f"DROP FUNCTION {table}_adds_up() CASCADE")
-    op.drop_table("usage_days")
 
 
 def make_sums(apart: Mapping[str, Key], paid: str = PAID) -> None:
@@ -66,20 +71,35 @@ def make_sums(apart: Mapping[str, Key], paid: str = PAID) -> None:
         *(sa.Column(name, sa.BigInteger(), nullable=True) for name in TIMES),
         sa.PrimaryKeyConstraint(*keys, name="pk_usage_days"),
     )
-    into = f"INSERT INTO usage_days ({', '.join((*keys, *SUMS, *TIMES))})"
-    of = ", ".join(where for _, where in apart.values())
-    figures = ATTEMPT.format(unpriced=f"r.cost_nano IS NULL AND {paid}")
-    attempt, correction = f"{DAY}, {WRITER}, {of}, {figures}", f"{DAY}, 'corrections', {of}, {CORRECTION}"
-    added = _added(keys)
+    into, attempt, correction, added = _statements(apart, paid)
     corrections = "usage_corrections c JOIN usage r ON r.attempt_id = c.attempt_id"
     for rows in (f"SELECT {attempt} FROM usage r", f"SELECT {correction} FROM {corrections}"):
         op.execute(f"{into} {_summed(rows, keys)} {added}")
     _add_archived(into, apart, added)
+    make_triggers(apart, paid)
+
+
+def make_triggers(apart: Mapping[str, Key], paid: str) -> None:
+    """What adds attempts and corrections to the sums that are there, in the transaction that books them."""
+    into, attempt, correction, added = _statements(apart, paid)
     new_attempt, new_correction = attempt.replace("r.", "NEW."), correction.replace("c.", "NEW.")
     _after_insert("usage", f"{into} VALUES ({new_attempt}) {added};")
     _after_insert(
         "usage_corrections",
         f"{into} SELECT {new_correction} FROM usage r WHERE r.attempt_id = NEW.attempt_id {added};",
+    )
+
+
+def _statements(apart: Mapping[str, Key], paid: str) -> tuple[str, str, str, str]:
+    """The begin of an insert, the values of an attempt `r` and of a correction `c` of it, and the insert's end."""
+    keys = ("day", "writer", *apart)
+    of = ", ".join(where for _, where in apart.values())
+    figures = ATTEMPT.format(unpriced=f"r.cost_nano IS NULL AND {paid}")
+    return (
+        f"INSERT INTO usage_days ({', '.join((*keys, *SUMS, *TIMES))})",
+        f"{DAY}, {WRITER}, {of}, {figures}",
+        f"{DAY}, 'corrections', {of}, {CORRECTION}",
+        _added(keys),
     )
 
 

@@ -60,12 +60,13 @@ def _print(report: UsageReport) -> None:
 
     own_column = report.by != "tenant"
     print_table(
-        (*(("TENANT",) if own_column else ()), report.by.upper(), "ATTEMPTS", "OK", "CLIENT LEFT", "FAILED", "INVALID",
-         "PROMPT", "CACHED", "COMPLETION", "COST $", "UNPRICED", "PARTIAL", "ESTIMATED", "TTFT MS", "REFUSED", "WHY"),
+        (*(("TENANT",) if own_column else ()), report.by.upper(), "ATTEMPTS", "OK", "CLIENT LEFT", "KEY OVER",
+         "FAILED", "INVALID", "PROMPT", "CACHED", "COMPLETION", "COST $", "UNPRICED", "PARTIAL", "ESTIMATED",
+         "TTFT MS", "REFUSED", "WHY"),
         (
             (*((line.tenant or "all",) if own_column else ()), line.name, line.attempts, line.ok, line.client_aborted,
-             line.failed, line.rejected, line.prompt_tokens, line.cached_tokens, line.completion_tokens,
-             line.cost_dollars, line.unpriced, line.partial, line.estimated, line.ttft_ms,
+             line.key_revoked, line.failed, line.rejected, line.prompt_tokens, line.cached_tokens,
+             line.completion_tokens, line.cost_dollars, line.unpriced, line.partial, line.estimated, line.ttft_ms,
              line.refused, reasons_said(line) or None)
             for line in report.lines
         ),

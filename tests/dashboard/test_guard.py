@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dashboard.faults import Invalid
+from dashboard.hosts import is_ours
 from dashboard.sessions import Person
 from dashboard.web import Page, done
 from gateway.admin_key import admin_key
@@ -180,3 +181,34 @@ def test_the_theme_is_kept_and_needs_no_login(visitor: Visitor) -> None:
     assert 'data-theme="dark"' in visitor.page("/login")
     visitor.post("/theme", {"theme": "purple"})
     assert 'data-theme="auto"' in visitor.page("/login")
+
+
+def test_nothing_is_answered_under_a_name_that_may_be_a_strangers(visitor: Visitor) -> None:
+    for host in ("evil.example", "127.0.0.1.evil.example:8003", "localhost@evil.example", ""):
+        for path in ("/login", "/login/", "/static/style.css", "/static", "/healthz", "/"):
+            answer = visitor.http.get(f"{visitor.url}{path}", headers={"host": host})
+            assert answer.status_code == 421
+    for host in ("127.0.0.1", "localhost:8003", "[::1]", "dashboard"):
+        assert visitor.http.get(f"{visitor.url}/login", headers={"host": host}).status_code == 200
+
+
+def test_names_that_are_listed_are_answered() -> None:
+    allowed = ["llm.example.com", "*.example.org"]
+    assert is_ours(["LLM.example.com:443"], allowed)
+    assert is_ours(["a.b.example.org"], allowed)
+    assert is_ours(["anything.example"], ["*"])
+    assert not is_ours(["example.org"], allowed)
+    assert not is_ours(["x.llm.example.com"], allowed)
+    assert not is_ours(["127.0.0.1", "127.0.0.1"], ["*"])
+
+
+def test_a_slash_too_many_sends_nobody_to_another_host(visitor: Visitor) -> None:
+    answer = visitor.http.get(f"{visitor.url}/login/", headers={"host": "evil"})
+    assert "evil" not in answer.headers.get("location", "")
+
+
+def test_a_key_for_a_link_comes_once(visitor: Visitor, stack: Stack) -> None:
+    key = admin_key(stack.house.settings)
+    headers = [("authorization", f"Bearer {key}")]
+    assert httpx.post(f"{visitor.url}/login-links", headers=headers).status_code == 201
+    assert httpx.post(f"{visitor.url}/login-links", headers=headers * 2).status_code == 400

@@ -19,6 +19,7 @@ from gateway.engines.kinds import KINDS
 from gateway.engines.managed import ManagedEngine
 from gateway.engines.probes import ProbeLog
 from gateway.engines.self_test import ask_as_clients_do
+from gateway.fleet.channel import Channel
 from gateway.fleet.controller import Controller
 from gateway.fleet.trials import CONTRADICTIONS, ENDPOINTS, Trials
 from gateway.fleet.wire import Disputed
@@ -133,7 +134,7 @@ async def test_who_has_an_engine_tried_on_one_endpoint_keeps_nobody_from_having_
 def test_a_worker_tells_of_refusals_on_each_endpoint(house: House) -> None:
     told: list[bytes] = []
     worker = FleetWorker("w", house.registry.leadership, "", engine_key=lambda _: None, on_catalog_moved=lambda _: None)
-    worker.link._writer = cast("asyncio.StreamWriter", SimpleNamespace(write=told.append, is_closing=lambda: False))
+    worker.link._channel = cast("Channel", SimpleNamespace(write=told.append, is_closing=lambda: False))
     for endpoint in ENDPOINTS * 2:
         worker.disputed("http://x:1", endpoint, "acme", served_elsewhere=False)
     assert [orjson.loads(line)["endpoint"] for line in told] == [*ENDPOINTS]

@@ -52,9 +52,9 @@ def test_a_tenants_line_has_every_outcome_and_all_tokens_that_somebody_counted(u
     _, line, _ = report_usage(used.db, "tenant", until_ms=NOW).lines
     assert line.cost_dollars == "1.500000007"
     assert replace(line, busy_ms=0) == UsageLine(
-        tenant="acme", name="acme", attempts=6, ok=2, client_aborted=1, failed=2, rejected=1, partial=1, estimated=1,
-        prompt_tokens=37, cached_tokens=12, completion_tokens=12, cost_nano=1_500_000_007, unpriced=1, busy_ms=0,
-        refused=0, refused_by_reason={}, ttft_ms=20.0, payable=3,
+        tenant="acme", name="acme", attempts=6, ok=2, client_aborted=1, key_revoked=0, failed=2, rejected=1, partial=1,
+        estimated=1, prompt_tokens=37, cached_tokens=12, completion_tokens=12, cost_nano=1_500_000_007, unpriced=1,
+        busy_ms=0, refused=0, refused_by_reason={}, ttft_ms=20.0, payable=3,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from gateway.engines.declared import Declared, Handling
 from gateway.engines.engine import Engine, EngineStatus
 from gateway.engines.managed import ManagedEngine
 from gateway.engines.residency import Finder
+from gateway.fleet.channel import Channel, of_worker
 from gateway.fleet.controller import Controller, ControllerSettings
 from gateway.fleet.engine_set import EngineSet
 from gateway.fleet.hub import Hub
@@ -67,7 +69,7 @@ def controller_of(house: House, *urls: str, zero_adapter: Path | None = None, **
     declared = [Declared(Engine(url, base.digest, "cpu", 16), Handling(zero)) for url in urls]
     engines = EngineSet([FixedSource(declared)], 1)
     engines.adopt(declared)
-    hub = Hub(1, "")
+    hub = Hub(1, b"a key of tests")
     hub.expected = frozenset()
     return Controller(
         engines,
@@ -82,37 +84,46 @@ def controller_of(house: House, *urls: str, zero_adapter: Path | None = None, **
 class PlayedWorker:
     """A worker's end of a link, spoken by the test."""
 
-    def __init__(self, name: str, reader: Any, writer: Any) -> None:
+    def __init__(self, name: str, channel: Channel) -> None:
         self.name = name
         self.heard: list[FromController] = []
-        self._reader = reader
-        self._writer = writer
+        self.channel = channel
 
     def say(self, message: FromWorker) -> None:
-        self._writer.write(encode(message))
+        self.channel.write(encode(message))
 
     async def hear_until_published(self) -> int:
         """Read one whole set of changes; its revision."""
         while True:
-            message = await read_from_controller(self._reader)
+            message = await read_from_controller(self.channel)
             self.heard.append(message)
             if isinstance(message, Published):
                 return message.revision
 
     def hang_up(self) -> None:
-        self._writer.close()
+        self.channel.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Place(Address):
+    """Where a hub listens, and which one."""
+
+    hub: Hub = field(compare=False)
+
+    def __str__(self) -> str:
+        return f"unix:{self.host}"
 
 
 @asynccontextmanager
-async def hub_of(controller: Controller, folder: Path) -> AsyncIterator[Address]:
+async def hub_of(controller: Controller, folder: Path) -> AsyncIterator[Place]:
     """The controller's hub, listening inside the block."""
-    address = Address("unix", str(folder / "c.sock"), 0)
+    address = Place("unix", str(folder / "c.sock"), 0, controller.hub)
     async with controller.hub.serve(address, controller.snapshot, controller.requests.on_message):
         yield address
 
 
-async def played_worker(address: Address, name: str, secret: str = "", trusted: tuple[str, ...] = ()) -> PlayedWorker:
-    """A worker that has said hello."""
-    worker = PlayedWorker(name, *await address.connect())
-    worker.say(Hello(name, 1, secret, trusted, {}))
+async def played_worker(address: Place, name: str, trusted: tuple[str, ...] = ()) -> PlayedWorker:
+    """A worker that has proven itself and said hello."""
+    worker = PlayedWorker(name, await of_worker(*await address.connect(), address.hub.key))
+    worker.say(Hello(name, 1, trusted, {}))
     return worker

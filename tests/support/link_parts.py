@@ -10,8 +10,9 @@ from typing import Any
 
 import orjson
 
+from gateway.fleet.channel import Channel, LinkBroken, link_key, of_controller
 from gateway.fleet.controller import Controller
-from gateway.fleet.wire import EngineChanged, FromController, LinkBroken, Published, Report, encode
+from gateway.fleet.wire import SILENCE_S, EngineChanged, FromController, Published, Report, encode
 from gateway.fleet.worker import FleetWorker
 from loadtest.folders import write_adapter
 from registry.catalog.snapshot import VersionEntry
@@ -40,6 +41,7 @@ async def office(
     async with hub_of(controller, folder) as address:
         lease = house.registry.leadership.acquire(folder.name, str(address))
         assert lease is not None, "the controller before is still in office"
+        controller.hub.key = link_key("", lease.key)
         running = asyncio.create_task(controller.run()) if looks else None
         try:
             yield controller, address
@@ -53,10 +55,10 @@ async def office(
 
 
 @asynccontextmanager
-async def real_worker(house: House, name: str = "w") -> AsyncIterator[FleetWorker]:
+async def real_worker(house: House, name: str = "w", secret: str = "") -> AsyncIterator[FleetWorker]:
     """A gateway's end, with no gateway around it."""
     worker = FleetWorker(
-        name, house.registry.leadership, "", engine_key=lambda _: None, on_catalog_moved=lambda _: None
+        name, house.registry.leadership, secret, engine_key=lambda _: None, on_catalog_moved=lambda _: None
     )
     running = asyncio.create_task(worker.run())
     try:
@@ -130,12 +132,11 @@ async def follower(address: Any, name: str, trusted: tuple[str, ...] = ()) -> As
 class PlayedController:
     """A controller's end of one link: what it heard, and what it says."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
 
     async def hear(self) -> dict[str, Any]:
-        message: dict[str, Any] = orjson.loads(await self._reader.readline())
+        message: dict[str, Any] = orjson.loads(await self._channel.read(SILENCE_S))
         return message
 
     async def hear_of(self, key: str, value: object) -> dict[str, Any]:
@@ -147,10 +148,11 @@ class PlayedController:
 
     def say(self, *messages: FromController, revision: int | None = None) -> None:
         ends = () if revision is None else (Published(revision),)
-        self._writer.write(b"".join(encode(message) for message in (*messages, *ends)))
+        for message in (*messages, *ends):
+            self._channel.write(encode(message))
 
     def hang_up(self) -> None:
-        self._writer.close()
+        self._channel.close()
 
 
 @asynccontextmanager
@@ -160,12 +162,14 @@ async def played_office(house: House, name: str) -> AsyncIterator[asyncio.Queue[
     opened: list[PlayedController] = []
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        opened.append(PlayedController(reader, writer))
+        assert lease is not None
+        opened.append(PlayedController(await of_controller(reader, writer, link_key("", lease.key))))
         links.put_nowait(opened[-1])
 
     path = Path(house.folder) / f"{name}.sock"
     server = await asyncio.start_unix_server(accept, path)
-    assert house.registry.leadership.acquire(name, f"unix:{path}") is not None
+    lease = house.registry.leadership.acquire(name, f"unix:{path}")
+    assert lease is not None
     try:
         yield links
     finally:

@@ -28,6 +28,7 @@ class UsageLineDocument(Shape):
     attempts: int = Field(description="Requests on engines; one that was tried twice counts twice.")
     ok: int = Field(description="Answered to the end.")
     client_aborted: int = Field(description="The client left before the end.")
+    key_revoked: int = Field(description="Ended as the key was revoked, or reached its end.")
     failed: int = Field(description="Failed by an engine or a load, or lost with the process that served them.")
     rejected: int = Field(description="Found invalid by an engine.")
     partial: int = Field(description="Attempts with the engine's count up to where they broke off.")
