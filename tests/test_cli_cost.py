@@ -72,6 +72,9 @@ def test_scripts_get_one_document_or_csv(done: Run) -> None:
     assert any(one["figure"] == "baselines.an-api.cost_dollars" for one in document["explain"])
     first = next(csv.DictReader(io.StringIO(done("cost", "report", *WINDOW, "--csv").out)))
     assert (first["name"], first["an-api cost_dollars"]) == ("acme", "0.006604")
+    dearest = done("cost", "report", *WINDOW, "--order", "cost", "--json").document["lines"]
+    costs = [float(line["engine_cost"]["loaded_dollars"]) for line in dearest if line["kind"] == "tenant"]
+    assert costs == sorted(costs, reverse=True)
 
 
 @pytest.mark.usefixtures("traffic")
@@ -139,6 +142,7 @@ def _words() -> str:
     ("arguments", "said"),
     [
         (("report", "--by", "moon"), "--by is 'moon'; choose one of tenant"),
+        (("report", "--order", "luck"), "--order is 'luck'; expected one of name, cost"),
         (("report", "--json", "--csv"), "--json and --csv are both given"),
         (("report", "--cached-share", "7"), "--cached-share is '7'; expected a share from 0 to 1"),
         (("report", "--plot", "costs.txt"), "--plot is 'costs.txt'; name a file that ends with .png or .svg"),

@@ -25,7 +25,7 @@ WINDOWS = {
 }
 """By what the address says: seconds, seconds of a step, and its name."""
 USUAL_WINDOW = "1h"
-CHANGES, DECISIONS = 8, 6
+CHANGES, DECISIONS, MOVES = 8, 6, 5
 TAKES_TRAFFIC = ("up", "slow")
 STATES = {"up": "good", "slow": "warn", "draining": "info", "new": "quiet"}
 """How the badge of an engine's state looks; all others are bad."""
@@ -85,11 +85,12 @@ async def view(request: Request) -> Mapping[str, Any]:
     admin = admin_of(request)
     window = request.query_params.get("window", USUAL_WINDOW)
     window = window if window in WINDOWS else USUAL_WINDOW
-    fleet, traffic, attention, audit = await asyncio.gather(
+    fleet, traffic, attention, audit, swaps = await asyncio.gather(
         _or_busy(admin, "/fleet"),
         _traffic(admin, window),
         admin.get_or("/attention", None, life_s=20, limit=DECISIONS),
         admin.get_or("/audit", None, life_s=15, limit=CHANGES),
+        admin.get("/swaps", life_s=8, limit=MOVES),
     )
     engines = [_engine(one) for one in fleet["engines"]] if fleet else []
     return {
@@ -102,6 +103,7 @@ async def view(request: Request) -> Mapping[str, Any]:
         "duties": [(name, said) for name, said in fleet["duties"].items() if said != "ok"] if fleet else [],
         "traffic": traffic,
         "attention": attention,
+        "moves": swaps["swaps"],
         "changes": None if audit is None else [entry_of(one) for one in audit["entries"]],
     }
 

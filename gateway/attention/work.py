@@ -28,7 +28,7 @@ def job_items(known: Known) -> Iterator[Item]:
             f"job {job.id} of {job.tenant} is {job.status}: {tried if stuck else 'no trainer takes it'}",
             "look at its events, then cancel it" if stuck else "start a trainer, or one more",
             f"switchyard jobs events {job.id}" if stuck else "switchyard trainer",
-            f"/training/{job.id}",
+            f"/training/jobs/{job.id}",
             tenant=job.tenant,
             since_ms=job.since_ms,
         )

@@ -12,7 +12,7 @@ from gateway.cost.costing import allocation_of, require_window
 from gateway.cost.engine_side import engine_side
 from gateway.cost.focus import FocusSource, focus_csv
 from gateway.cost.list_prices import OF_REPORTS, known_baseline
-from gateway.cost.report import CostReport, Window, build_report
+from gateway.cost.report import CostReport, Window, build_report, dearest_first
 from registry.days import day_of
 from registry.errors import InvalidInput, NotFound
 from registry.ledger.usage_cells import COLUMNS_OF, UsageCell, usage_cells
@@ -20,6 +20,7 @@ from registry.names import SYSTEM
 from registry.service import Registry
 
 MOST_BASELINES = 10
+ORDERS = ("name", "cost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,13 @@ def report_of(registry: Registry, asked: Asked) -> CostReport:
         price_version=found.price_version,
         assumed=found.assumed,
     )
+
+
+def in_order(report: CostReport, order: str) -> CostReport:
+    """The same with its lines by name, as they are made, or by cost. Raises `InvalidInput` for another order."""
+    if order not in ORDERS:
+        raise InvalidInput(f"order is {order!r}; expected one of {', '.join(ORDERS)}", param="order")
+    return report if order == "name" else replace(report, lines=dearest_first(report.lines))
 
 
 def focus_of(registry: Registry, asked: Asked) -> str:

@@ -17,6 +17,8 @@ from switchyard.registry_access import open_registry
 
 if TYPE_CHECKING:
     from gateway.cost.report import CostReport
+    from gateway.cost.reporting import Asked
+    from registry.service import Registry
 
 ByOption = typer.Option("tenant", "--by", help="tenant, adapter, version, key, day, engine or arm.")
 BaselineOption = typer.Option(
@@ -40,6 +42,9 @@ CachedShareOption = typer.Option(
 BatchShareOption = typer.Option(
     "0", "--batch-share", help="Part of requests that could go by an API's batch queue, 0 to 1."
 )
+OrderOption = typer.Option(
+    "name", "--order", help="Of lines: name, or cost, those first for which engines cost most or that pay most."
+)
 PlotOption = typer.Option(None, "--plot", help="Draw the costs into this file: .png or .svg.")
 FocusOption = typer.Option(None, "--focus", help="Write FOCUS 1.3 rows, a day, engine and tenant each, to this CSV.")
 SampleOption = typer.Option(
@@ -61,6 +66,7 @@ def report(
     cost_version: str | None = CostVersionOption,
     cached_share: str | None = CachedShareOption,
     batch_share: str = BatchShareOption,
+    order: str = OrderOption,
     explain: bool = typer.Option(False, "--explain", help="Open every number: formula, figures, prices, query."),
     plot: Path | None = PlotOption,
     focus: Path | None = FocusOption,
@@ -76,7 +82,7 @@ def report(
     """
     from gateway.cost.assumptions import assumptions_of
     from gateway.cost.costing import named_idle
-    from gateway.cost.reporting import Asked, baselines_of, focus_of, report_of
+    from gateway.cost.reporting import Asked, baselines_of, focus_of, in_order, report_of
     from registry.db import now_ms
 
     if json_output and csv_output:
@@ -99,17 +105,22 @@ def report(
         look_up(registry, baselines_of(registry, asked), price_version)
         asked = replace(asked, idle=named_idle(registry, idle, cost_version))
         if sample is not None:
-            from switchyard.cost_sample import ratios_of
-
-            names = baselines_of(registry, asked)
-            asked = replace(asked, ratios=ratios_of(registry, sample, sample_base, names, price_version))
-        built = report_of(registry, asked)
+            asked = _counted_again(registry, asked, sample, sample_base)
+        built = in_order(report_of(registry, asked), order)
         if focus is not None:
             focus.write_text(focus_of(registry, asked), encoding="utf-8")
             say(f"FOCUS rows are in {focus}", err=True)
     _show(built, explain=explain, json_output=json_output, csv_output=csv_output)
     if plot is not None:
         _draw(built, plot)
+
+
+def _counted_again(registry: Registry, asked: Asked, sample: Path, sample_base: str | None) -> Asked:
+    from gateway.cost.reporting import baselines_of
+    from switchyard.cost_sample import ratios_of
+
+    names = baselines_of(registry, asked)
+    return replace(asked, ratios=ratios_of(registry, sample, sample_base, names, asked.price_version))
 
 
 def _show(built: CostReport, *, explain: bool, json_output: bool, csv_output: bool) -> None:

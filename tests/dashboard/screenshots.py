@@ -26,15 +26,17 @@ WIDTHS = {1280: 800, 390: 844}
 MORE: dict[str, str] = {
     "adapter": "/adapters/acme/triage",
     "adapter-version": "/adapters/acme/triage/versions/1.0",
-    "adapter-swap": "/adapters/acme/triage/swaps/1",
+    "adapter-swap": "/adapters/acme/triage/swaps/10",
     "playground": "/adapters/acme/triage/playground",
     "tenant": "/tenants/acme",
+    "training-job": "/training/jobs/{job}",
+    "training-files": "/training/files?tenant=acme",
     "experiment": "/experiments/1",
     "experiment-new": "/experiments/new?adapter=acme/replies&treatments=1.2",
     "blind-vote": f"/experiments/votes/acme/{BALLOT}/vote?voter=ann",
     "blind-votes": f"/experiments/votes/acme/{BALLOT}",
 }
-"""Name of a picture → address."""
+"""Name of a picture → address; `{job}` is the newest one."""
 LATE = "[data-late='']"
 """A part that takes longer than its page, and is not there yet."""
 
@@ -58,7 +60,8 @@ def main(names: list[str]) -> None:
         if not names or "login" in names:
             shoot(browser, visitor, {"login": "/login"}, FOLDER)
         visitor.log_in(admin_key(stack.house.settings))
-        shoot(browser, visitor, wanted, FOLDER)
+        (job,) = stack.house.registry.training.page(None, None, 1)
+        shoot(browser, visitor, {name: path.format(job=job.id) for name, path in wanted.items()}, FOLDER)
         if not names or "portal" in names:
             visitor.post("/logout")
             visitor.log_in(stack.house.keys["acme"])

@@ -13,6 +13,7 @@ from pathlib import Path
 from registry.experiments.plan import Plan
 from registry.names import parse_whole_adapter
 from tests.dashboard.seeded_experiment import put_up_ballot, try_version
+from tests.dashboard.seeded_job import train_version
 from tests.support.admin_calls import Admin
 from tests.support.stack import House, Stack, open_house, proof, run_stack
 
@@ -69,6 +70,9 @@ def _happen(stack: Stack, traffic_s: float) -> None:
     def at(part: float) -> None:
         time.sleep(max(0.0, began + part * traffic_s - time.monotonic()))
 
+    costs = {"hourly": "0.45"}
+    admin.post("/cost/engines", scope="*", kind="on_demand", terms=costs, source="list price of a small GPU")
+    train_version(house)
     at(0.25)
     house.promote("acme/triage", "1.1")
     house.split("globex/sentiment", {"1.0": 9000, "1.1": 1000})

@@ -100,6 +100,29 @@ def test_a_gateway_that_is_away_is_told_with_the_time_since_when(page: Page, sho
     expect(page.locator("#live-state")).to_have_text("Live", timeout=LIVE_MS)
 
 
+@pytest.mark.parametrize(
+    ("after_s", "waits"),
+    [(["0"] * 4, ["5", "7.5", "11.25", "15"]), (["300", "0", "300", "300"], ["5", "7.5", "11.25", "300"])],
+)
+def test_what_does_not_change_or_takes_the_gateway_long_is_asked_for_less_often(
+    page: Page, shown: Visitor, stack: Stack, after_s: list[str], waits: list[str]
+) -> None:
+    log_in(page, shown, stack)
+    said = iter(after_s)
+    answer = "<p>The same</p>"
+    page.route("**/~live*", lambda route: route.fulfill(body=answer, headers={"live-after-s": next(said)}))
+    page.clock.install()
+    page.goto(f"{shown.url}/fleet")
+    part = page.locator("[data-live]")
+    wait = "5"
+    for following in waits:
+        expect(part).to_have_attribute("data-wait-s", wait)
+        page.clock.fast_forward(round(float(wait) * 1000))
+        expect(part).to_have_text("The same")
+        wait = following
+    expect(part).to_have_attribute("data-wait-s", wait)
+
+
 def test_every_page_fits_both_widths_and_both_themes(page: Page, shown: Visitor, stack: Stack) -> None:
     log_in(page, shown, stack)
     for one in PAGES:

@@ -81,5 +81,8 @@ def test_an_order_is_among_what_changed_lately(operator: Visitor, stack: Stack) 
     changed = seen(operator.page("/")).partition("Changed lately")[2]
     assert "playground" in changed
     assert "acme/triage@1.0" in changed
+    moved = changed.partition("Traffic moved")[2]
+    newest = stack.house.registry.swaps.recent(1)[0]
+    assert f"{newest.adapter}@{newest.alias}" in moved, "those that no operator has ordered too"
     audit = stack.http.get(f"{stack.url}/admin/v1/audit", headers=stack.operator).text
     assert "a canary" not in audit

@@ -88,7 +88,7 @@ def test_limits_are_set_all_at_once_and_a_wrong_one_is_told(operator: Visitor, s
         text = seen(operator.page("/tenants/initech"))
         assert "Dollars a month (UTC) $12.50" in text
         assert "Requests at once 1,000" in text
-        assert "monthly tenant:initech $0.00 · 0 % $12.50" in text
+        assert "monthly tenant:initech $0.00 of $12.50 · 0 %" in text
         operator.post("/tenants/initech/limits", {"concurrency": "many"})
         text = seen(operator.page("/tenants/initech"))
         assert "concurrency is 'many'. Give a whole number, or nothing for no limit." in text

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
+from starlette.routing import Match
 
+from dashboard.pages import PAGES
 from gateway.attention.all import SOURCES, attention_of
 from gateway.attention.item import KINDS, Item, Known
 from registry.db import now_ms
@@ -25,6 +27,7 @@ from tests.test_docs import OPTION, params_of
 
 __all__ = ["run"]
 DAY_MS = 86_400_000
+ROUTES = [route for page in PAGES for route in page.routes]
 QUIET: dict[str, Any] = {"engines": [], "duties": {"swaps": "ok"}}
 
 
@@ -41,12 +44,17 @@ def told(known: Known) -> list[Item]:
     return [item for item in attention_of(known) if item.object != "ft:gpt-4o-mini"]
 
 
+def asked(page: str) -> dict[str, Any]:
+    """A browser's question for it."""
+    return {"type": "http", "method": "GET", "path": page}
+
+
 def found(house: House, *arguments: Any, **more: Any) -> dict[str, Item]:
     """By kind; what commands they name exists, and what is said is a sentence of one line."""
     items = told(known(house, *arguments, **more))
     for item in items:
         assert "\n" not in item.said + item.remedy
-        assert item.page.startswith("/")
+        assert any(route.matches(asked(item.page))[0] is Match.FULL for route in ROUTES), item.page
         if item.command is not None:
             words = shlex.split(item.command)
             assert words[0] == "switchyard"

@@ -16,10 +16,10 @@ from gateway.cost.allocation import IdlePolicy
 from gateway.cost.assumptions import assumptions_of
 from gateway.cost.costing import named_idle
 from gateway.cost.looking_up import LookUps
-from gateway.cost.report import CostLine, CostReport, dearest_first
+from gateway.cost.report import CostLine, CostReport
 from gateway.cost.report_csv import csv_of
 from gateway.cost.report_document import document_of, mark_of
-from gateway.cost.reporting import Asked, baselines_of, focus_of, report_of
+from gateway.cost.reporting import Asked, baselines_of, focus_of, in_order, report_of
 from gateway.cost.statement import statement_document, statement_of
 from gateway.cost.statement_page import page_of
 from registry.days import day_ms
@@ -126,9 +126,7 @@ def _add_report(router: APIRouter, office: Office, look_ups: LookUps) -> None:
         look_ups.look_up(baselines_of(registry, asked), asked.price_version)
         if format == "focus":
             return _csv(focus_of(registry, asked), None)
-        report = report_of(registry, asked)
-        if order == "cost":
-            report = replace(report, lines=dearest_first(report.lines))
+        report = in_order(report_of(registry, asked), order)
         lines, following = _page(report, mark, limit)
         if format == "csv" or (format is None and accept.lstrip().lower().startswith("text/csv")):
             return _csv(csv_of(report, lines), following)
