@@ -35,6 +35,7 @@ def test_tenants_are_created_set_and_listed(done: Run) -> None:
     created = done("tenants", "create", "acme", "--json").document
     assert (created["name"], created["allow_unknown_fields"], created["models"]) == ("acme", False, {})
     assert "unknown request fields pass" in done("tenants", "set", "acme", "--allow-unknown-fields").out
+    assert "its weight at full engines is 3" in done("tenants", "set", "acme", "--weight", "3").out
     (listed,) = done("tenants", "list", "--json").document
     assert listed["allow_unknown_fields"] is True
 

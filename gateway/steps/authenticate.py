@@ -31,4 +31,5 @@ def authenticate(key: str | None, catalog: Catalog) -> Principal:
         entry.max_stored_records,
         entry.max_stored_bytes,
         entry.shadow_consent,
+        entry.weight,
     )

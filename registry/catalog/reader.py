@@ -95,6 +95,7 @@ KEYS = Query(
         Tenant.max_stored_bytes,
         Tenant.shadow_consent,
         ApiKey.expires_at_ms,
+        Tenant.weight,
     ).join(Tenant, Tenant.name == ApiKey.tenant),
     ApiKey.sha256.in_(NAMES) | ApiKey.tenant.in_(TENANTS),
 )

@@ -36,6 +36,8 @@ class KeyEntry:
     """Whether the tenant's requests may be copied to a candidate version."""
     expires_at_ms: int | None = None
     """From then on the key opens nothing; `None`: it has no end."""
+    weight: int = 1
+    """The tenant's share of engines that are full, beside that of others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ class Tenant(Base):
     """Whether its requests may be copied to a candidate version."""
     pair_days: Mapped[int | None]
     """How long the texts of copied requests are kept; 0: only figures are; `NULL`: as long as the gateway's setting."""
+    weight: Mapped[int] = mapped_column(default=1)
+    """Its share of engines that are full, beside that of others."""
     created_at_ms: Mapped[int]
     deleted_at_ms: Mapped[int | None]
     """From then on there is no such tenant. The row stays, as books refer to its name, which nobody gets again."""

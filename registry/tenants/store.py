@@ -72,6 +72,8 @@ class TenantInfo:
     """Whether its requests may be copied to a candidate version."""
     pair_days: int | None
     """How long the texts of copied requests are kept; 0: only figures are; `None`: as long as the gateway's setting."""
+    weight: int
+    """Its share of engines that are full, beside that of others: 1 to 1,000."""
     models: dict[str, str]
     """External model name → target."""
     created_at_ms: int
@@ -81,15 +83,18 @@ class TenantInfo:
         """Names the tenant's settings as they are."""
         most = self.max_stored_records, self.max_stored_bytes
         copied = self.shadow_consent, self.pair_days
-        return etag_of(self.name, self.allow_unknown_fields, self.created_at_ms, self.response_days, *most, *copied)
+        served = self.response_days, self.weight
+        return etag_of(self.name, self.allow_unknown_fields, self.created_at_ms, *served, *most, *copied)
 
 
 MOST_STORED = 1 << 50
+MOST_WEIGHT = 1_000
 MOST = {
     "response_days": MOST_DAYS,
     "max_stored_records": MOST_STORED,
     "max_stored_bytes": MOST_STORED,
     "pair_days": MOST_DAYS,
+    "weight": MOST_WEIGHT,
 }
 """Of a tenant's settings that are numbers."""
 
@@ -103,6 +108,7 @@ class TenantSettings(TypedDict, total=False):
     max_stored_bytes: int | None
     shadow_consent: bool
     pair_days: int | None
+    weight: int
 
 
 def hash_secret(secret: str) -> bytes:
@@ -124,6 +130,7 @@ class Tenants:
                 name=name,
                 allow_unknown_fields=allow_unknown_fields,
                 shadow_consent=False,
+                weight=1,
                 created_at_ms=now_ms(),
             )
             if not session.add_new(row):
@@ -139,9 +146,9 @@ class Tenants:
         `expected` are the etags of the tenant that may be changed. Raises `NotFound`, `InvalidInput`, `Stale`.
         """
         for field, most in MOST.items():
-            value = settings.get(field)
-            if isinstance(value, int) and not 0 <= value <= most:
-                raise InvalidInput(f"{field} is {value}; expected 0 to {most}", param=field)
+            value, least = settings.get(field), 1 if field == "weight" else 0
+            if isinstance(value, int) and not least <= value <= most:
+                raise InvalidInput(f"{field} is {value}; expected {least} to {most}", param=field)
         with self._db.write() as session:
             row = require_tenant(session, name, lock=True)
             require_unchanged(row, expected)
@@ -350,6 +357,7 @@ def _tenant_info(row: Tenant, models: dict[str, str]) -> TenantInfo:
         row.max_stored_bytes,
         row.shadow_consent,
         row.pair_days,
+        row.weight,
         models,
         row.created_at_ms,
     )

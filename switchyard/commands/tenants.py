@@ -88,6 +88,11 @@ def set_tenant(
         help="How many days the texts of copied requests are kept; 0: only figures are; default: as the gateway's "
         "setting.",
     ),
+    weight: int | None = typer.Option(
+        None,
+        help="Its share of engines that are full, 1 to 1000: a tenant with 2 gets twice what one with 1 does, while "
+        "both have requests that wait.",
+    ),
     json_output: bool = JsonFlag,
 ) -> None:
     """Change those of a tenant's settings that are named."""
@@ -104,10 +109,12 @@ def set_tenant(
         settings["shadow_consent"] = shadow_consent
     if pair_days is not None:
         settings["pair_days"] = _number(pair_days)
+    if weight is not None:
+        settings["weight"] = weight
     if not settings:
         raise typer.BadParameter(
             "name a setting: --allow-unknown-fields, --refuse-unknown-fields, --response-days, --max-stored-records, "
-            "--max-stored-bytes, --shadow-consent, --no-shadow-consent or --pair-days"
+            "--max-stored-bytes, --shadow-consent, --no-shadow-consent, --pair-days or --weight"
         )
     with open_registry() as registry:
         info = registry.tenants.change(name, settings, actor=actor())
@@ -119,6 +126,7 @@ def set_tenant(
     sentence += f"; its requests {'may' if info.shadow_consent else 'may not'} be copied to candidates"
     if info.shadow_consent:
         sentence += f", whose texts are kept {_kept(info.pair_days)}"
+    sentence += f"; its weight at full engines is {info.weight}"
     print_done(info, sentence, json_output)
 
 

@@ -117,6 +117,26 @@ def counted(stack: Stack) -> tuple[float, float]:
     return sum(map(float, waited)), sum(map(float, own))
 
 
+def test_a_tenants_weight_is_set_by_order_and_counts_at_once(full: Stack) -> None:
+    def change(weight: int) -> httpx.Response:
+        url, body = f"{full.url}/admin/v1/tenants/quiet", {"weight": weight, "actor": "test"}
+        return full.http.patch(url, json=body, headers=full.operator)
+
+    assert [change(weight).status_code for weight in (0, 1_001)] == [400, 400]
+    assert change(7).json()["weight"] == 7
+    full.wait_revision()
+    try:
+        with clients(full) as some:
+            noisy, quiet = some.flood("noisy", 3), some.ask("quiet")
+            wait_until("it to wait", lambda: lines(full).waiting() == 2)
+            (line,) = lines(full).all().values()
+            assert {one.tenant: one.weight for one in line.standings()} == {"noisy": 1, "quiet": 7}
+            full.faults(hang=False)
+            assert {one.result().status_code for one in (*noisy, quiet)} == {200}
+    finally:
+        assert change(1).status_code == 200
+
+
 def test_streams_wait_as_documents_do(full: Stack) -> None:
     with clients(full) as some:
         noisy, quiet = some.flood("noisy", 6, stream=True), some.ask("quiet", stream=True)

@@ -15,7 +15,7 @@ from gateway.api.admin.shapes import Actor, ActorQuery, After, InForce, Limit, N
 from registry.days import MOST_DAYS
 from registry.errors import InvalidInput
 from registry.names import MAX_EXTERNAL_MODEL_LENGTH
-from registry.tenants.store import MOST, MOST_STORED, TenantSettings
+from registry.tenants.store import MOST, MOST_STORED, MOST_WEIGHT, TenantSettings
 
 TenantName = Annotated[str, Path(max_length=63, description="A tenant's name.")]
 External = Annotated[
@@ -43,6 +43,7 @@ class TenantDocument(Shape):
         description="How long the texts of copied requests are kept; 0: only figures are; null: as the gateway's "
         "setting."
     )
+    weight: int = Field(description="Its share of engines that are full, beside that of others: 1 to 1,000.")
     created_at_ms: int = Field(description="Milliseconds since the epoch.")
     etag: str = Field(description="Names these settings; send it as If-Match to change only these.")
 
@@ -103,6 +104,14 @@ class TenantChange(Order):
         le=MOST_DAYS,
         description="How long the texts of copied requests are kept; 0: only figures are; null: as the gateway's "
         "setting.",
+    )
+    weight: int = Field(
+        1,
+        strict=True,
+        ge=1,
+        le=MOST_WEIGHT,
+        description="Its share of engines that are full: of what they run, a tenant with 2 gets twice what one with 1 "
+        "does, while both have requests that wait.",
     )
     actor: Actor
 
