@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from registry.deletion.store import Deletion
     from registry.service import Registry
-    from registry.tenants.store import TenantSettings
+    from registry.tenants.store import TenantInfo, TenantSettings
 
 DEFAULT = "default"
 tenants = typer.Typer(add_completion=False, no_args_is_help=True, help="Create tenants and map external model names.")
@@ -119,15 +119,18 @@ def set_tenant(
     with open_registry() as registry:
         info = registry.tenants.change(name, settings, actor=actor())
         registry.wait_until_served()
+    print_done(info, _settings_of(info), json_output)
+
+
+def _settings_of(info: TenantInfo) -> str:
     unknown = "pass" if info.allow_unknown_fields else "are refused"
-    sentence = f"tenant {name}: unknown request fields {unknown}, responses are kept {_kept(info.response_days)}"
+    sentence = f"tenant {info.name}: unknown request fields {unknown}, responses are kept {_kept(info.response_days)}"
     for most, what in ((info.max_stored_records, "records"), (info.max_stored_bytes, "bytes")):
         sentence += f", at most {most} {what}" if most is not None else ""
     sentence += f"; its requests {'may' if info.shadow_consent else 'may not'} be copied to candidates"
     if info.shadow_consent:
         sentence += f", whose texts are kept {_kept(info.pair_days)}"
-    sentence += f"; its weight at full engines is {info.weight}"
-    print_done(info, sentence, json_output)
+    return f"{sentence}; its weight at full engines is {info.weight}"
 
 
 def _number(given: str) -> int | None:
