@@ -160,7 +160,7 @@ lock: ## Compile the locks anew (WHEELS=folder with the torch wheel)
 	  -o requirements/gpu.txt
 	@$(COMPILE) --extra postgres --extra archive --extra otel -o requirements/gateway.txt
 	@$(COMPILE) --extra postgres --extra otel --extra train --override requirements/overrides-gpu.txt -o requirements/trainer.txt
-	@for name in clients node; do $(subst pyproject.toml,requirements/$$name.in,$(COMPILE)) -o requirements/$$name.txt || exit 1; done
+	@for name in build clients node; do $(subst pyproject.toml,requirements/$$name.in,$(COMPILE)) -o requirements/$$name.txt || exit 1; done
 
 clean: ## Remove the environment and all state (database, blobs, base model)
 	rm -rf $(VENV) var

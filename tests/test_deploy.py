@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from dashboard.settings import DashboardSettings
 from gateway.settings import GatewaySettings
@@ -17,8 +20,14 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 OURS = [name for name, service in SERVICES.items() if "build" in service]
-BASE_OF_THE_FILE = "SWITCHYARD_BASE_MODEL"
-"""A variable of the file's own."""
+OF_THE_FILE = {"SWITCHYARD_BASE_MODEL"}
+"""Variables of the file's own."""
+ONCE = {"base", "fingerprint"}
+"""Services that do one thing and end."""
+BY_TAG = {
+    "engine": "which build of vLLM fits is known to who knows the GPU; SWITCHYARD_ENGINE_IMAGE names it by digest"
+}
+"""Images that are named by a tag, and why."""
 
 
 def stages() -> dict[str, str]:
@@ -35,12 +44,14 @@ def test_every_setting_of_a_service_is_one_that_is_read(name: str) -> None:
         for field in one.model_fields
     }
     given = {name for name in SERVICES[name]["environment"] if name.startswith("SWITCHYARD_")}
-    assert given - known == {BASE_OF_THE_FILE}
+    assert given - known == (OF_THE_FILE if name == "base" else set())
 
 
 def test_the_trainer_shares_state_and_gateway_and_publishes_nothing() -> None:
     trainer, gateway = SERVICES["trainer"], SERVICES["gateway"]
-    assert trainer["volumes"] == gateway["volumes"] == ["state:/state"]
+    assert (
+        trainer["volumes"] == gateway["volumes"] == ["state:/state", "adapters:/state/adapters", "models:/state/base"]
+    )
     assert trainer["environment"]["SWITCHYARD_STATE_DIR"] == gateway["environment"]["SWITCHYARD_STATE_DIR"]
     address = re.fullmatch(r"http://(\w+):(\d+)", trainer["environment"]["SWITCHYARD_TRAINER_GATEWAY"])
     assert address is not None
@@ -68,10 +79,65 @@ def test_what_a_service_is_built_from_is_a_stage_that_runs_what_is_in_its_lock(n
     assert re.findall(r'CMD \["(\w+)"\]$', stages()[target], re.M) == ["trainer" if name == "trainer" else "gateway"]
 
 
-@pytest.mark.parametrize("lock", ["gateway", "trainer"])
-def test_a_lock_of_an_image_names_every_package_with_its_hashes(lock: str) -> None:
-    text = (ROOT / "requirements" / f"{lock}.txt").read_text()
-    entries = re.split(r"\n(?=\S)", text)
-    packages = [entry for entry in entries if re.match(r"[\w.\[\]-]+==", entry)]
-    assert len(packages) > 20
-    assert all("--hash=sha256:" in entry for entry in packages)
+def test_the_engine_sees_adapters_and_models_and_nothing_else_of_the_state() -> None:
+    assert SERVICES["engine"]["volumes"] == ["adapters:/state/adapters:ro", "models:/state/base:ro"]
+    (made,) = re.findall(r"install -d -o switchyard (.*)$", DOCKERFILE, re.M)
+    assert {"/state/adapters", "/state/base"} < set(made.split())  # a volume that is empty takes its owner from there
+    assert SERVICES["engine"]["networks"] == ["private"]
+    assert COMPOSE["networks"]["private"]["internal"] is True
+
+
+def test_the_key_for_gated_models_is_where_they_are_fetched_and_nowhere_else() -> None:
+    assert [name for name, one in SERVICES.items() if "HF_TOKEN" in (one.get("environment") or {})] == ["base"]
+
+
+def test_the_admin_listener_is_not_published() -> None:
+    host, _, port = SERVICES["gateway"]["environment"]["SWITCHYARD_ADMIN_LISTEN"].rpartition(":")
+    assert host == "127.0.0.1"
+    published = [port for one in SERVICES.values() for port in one.get("ports", [])]
+    assert [one for one in published if one.endswith(f":{port}")] == []
+    assert [one for one in published if not one.startswith("127.0.0.1:")] == ["8000:8000"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_comes_back_and_is_bounded(name: str) -> None:
+    service = SERVICES[name]
+    assert service.get("restart") == (None if name in ONCE else "unless-stopped")
+    assert {"mem_limit", "ulimits"} <= service.keys()
+    assert service["ulimits"]["nofile"] >= 4096
+
+
+@pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if "image" in service])
+def test_an_image_of_others_is_named_by_its_digest(name: str) -> None:
+    assert ("@sha256:" in SERVICES[name]["image"]) is (name not in BY_TAG)
+
+
+def test_our_images_begin_with_one_that_is_named_by_its_digest_and_install_nothing_unhashed() -> None:
+    (python,) = re.findall(r"^ARG PYTHON=(\S+)$", DOCKERFILE, re.M)
+    assert re.search(r"@sha256:[0-9a-f]{64}$", python)
+    assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.M)) == {"${PYTHON}", "tools", "run"}
+    installs = re.findall(r"pip (?:install|wheel) (.*)$", DOCKERFILE, re.M)
+    assert installs
+    assert all("--no-deps" in one and ("--require-hashes" in one or "--no-index" in one) for one in installs)
+
+
+LOCKS = sorted(path.name for path in (ROOT / "requirements").glob("*.txt") if not path.name.startswith("overrides"))
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_names_every_package_with_its_hashes(lock: str) -> None:
+    entries = re.split(r"\n(?=\S)", (ROOT / "requirements" / lock).read_text())
+    packages = [entry for entry in entries if not entry.startswith("#")]
+    assert packages
+    assert all(re.match(r"[\w.\[\]-]+==", entry) and "--hash=sha256:" in entry for entry in packages)
+
+
+@pytest.mark.parametrize(("lock", "extras"), [("gateway", ["postgres", "archive", "otel"]), ("trainer", ["train"])])
+def test_a_lock_has_what_the_project_asks_for(lock: str, extras: list[str]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *(one for extra in extras for one in project["optional-dependencies"][extra])]
+    locked = dict(
+        re.findall(r"^([\w.-]+)(?:\[[^]]*\])?==(\S+)", (ROOT / "requirements" / f"{lock}.txt").read_text(), re.M)
+    )
+    for one in map(Requirement, asked):
+        assert one.specifier.contains(locked[canonicalize_name(one.name)]), f"{one}; run `make lock`"

@@ -9,21 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from registry.bases.fingerprint import FINGERPRINT_FILE, Fingerprint, FingerprintProbe, write_fingerprint
+from registry.bases.fingerprint import (
+    FINGERPRINT_FILE,
+    MAX_TOKENS,
+    TEXTS,
+    Fingerprint,
+    FingerprintProbe,
+    positions_in,
+    write_fingerprint,
+)
 from trainer.errors import BaseModelError
 from trainer.forward import token_logprobs
 from trainer.renderings import take_renderings
-
-TEXTS = (
-    "The capital of France is Paris, and the capital of Italy is Rome.",
-    "def add(a, b):\n    return a + b\n",
-    '{"name": "Ada", "born": 1815, "field": "mathematics"}',
-    "Water boils at 100 degrees; she poured it slowly over the leaves and waited.",
-)
-"""Prose, code, data and a story: what one base knows by heart, another finds unlikely."""
-POSITIONS = 4
-"""Of each text, spread over its length: sixteen questions of one token, a second or two on a CPU engine."""
-MAX_TOKENS = 24
 
 
 def take_fingerprint(model: Any, tokenizer: Any) -> Fingerprint:
@@ -90,9 +87,6 @@ def _encode(tokenizer: Any, text: str) -> tuple[int, ...]:
 
 
 def _probe(text: Sequence[int], values: Sequence[float]) -> FingerprintProbe:
-    """Positions from the second half on: with more of the text before them, the base has more of its own to say."""
-    first, last = len(text) // 2, len(text) - 1
-    steps = max(POSITIONS - 1, 1)
-    positions = tuple(sorted({first + (last - first) * step // steps for step in range(POSITIONS)} - {0}))
+    positions = positions_in(len(text))
     logprobs = tuple(round(values[position - 1], 5) for position in positions)
     return FingerprintProbe(tuple(text), positions, logprobs)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import secrets
 from collections.abc import Sequence
 
+from gateway.engines.faults import ProbeRefused
 from gateway.engines.kind import EngineControl
-from registry.bases.fingerprint import Question
+from registry.bases.fingerprint import MAX_TOKENS, TEXTS, Fingerprint, FingerprintProbe, Question, positions_in
+from registry.bases.renderings import CONVERSATIONS, Rendering
 
 MAX_DISAGREEMENT_NATS = 0.5
 """More than this is another model. Measured on SmolLM2-135M in float32 against itself (mean over sixteen questions, in
@@ -26,13 +29,52 @@ async def base_agreement(control: EngineControl, base_name: str, questions: Sequ
     one. Each question is one token, under a salt of its own that keeps it out of everybody's prefix cache.
     Raises each kind of `EngineFault`; the engine's refusal of a token id also tells another base.
     """
+    served = await _answers(control, base_name, [(question.prefix, question.token) for question in questions])
+    differences = [abs(one - question.logprob) for one, question in zip(served, questions, strict=True)]
+    return sum(differences) / len(differences)
+
+
+async def fingerprint_of(control: EngineControl, base_name: str, url: str) -> Fingerprint:
+    """What this engine answers as its base, for others and its own later boots to be compared with. `url` is written
+    down beside it. Raises each kind of `EngineFault`.
+    """
+    texts = [(await control.encoded(base_name, text))[:MAX_TOKENS] for text in TEXTS]
+    asked = [(text[:position], text[position]) for text in texts for position in positions_in(len(text))]
+    logprobs = iter([round(value, 5) for value in await _answers(control, base_name, asked)])
+    probes = []
+    for text in texts:
+        positions = positions_in(len(text))
+        probes.append(FingerprintProbe(text, positions, tuple(next(logprobs) for _ in positions)))
+    return Fingerprint(tuple(probes), await _renderings(control, base_name), url)
+
+
+async def _answers(
+    control: EngineControl, base_name: str, questions: Sequence[tuple[tuple[int, ...], int]]
+) -> list[float]:
+    """Of a prefix and a token each: the log-probability that the one follows the other, in nats."""
     salt = f"fingerprint-{secrets.token_hex(8)}"
     places = asyncio.Semaphore(AT_ONCE)
 
-    async def difference(question: Question) -> float:
+    async def answer(prefix: tuple[int, ...], token: int) -> float:
         async with places:
-            served = await control.next_token_logprob(base_name, question.prefix, question.token, salt)
-        return abs(served - question.logprob)
+            return await control.next_token_logprob(base_name, prefix, token, salt)
 
-    differences = await asyncio.gather(*map(difference, questions))
-    return sum(differences) / len(differences)
+    return await asyncio.gather(*(answer(prefix, token) for prefix, token in questions))
+
+
+async def _renderings(control: EngineControl, base_name: str) -> tuple[Rendering, ...]:
+    """As `trainer.renderings` takes them of the base itself: without those that a template refuses, and none of one
+    that prints the date, or where there is no template.
+    """
+    today = datetime.date.today()
+    found = []
+    for conversation in CONVERSATIONS:
+        try:
+            token_ids = await control.rendered(base_name, conversation)
+        except ProbeRefused:
+            continue
+        text = await control.decoded(base_name, token_ids)
+        if today.strftime("%b %Y") in text or today.isoformat() in text:
+            return ()
+        found.append(Rendering(conversation, token_ids))
+    return tuple(found)

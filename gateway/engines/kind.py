@@ -98,6 +98,12 @@ class EngineControl(Protocol):
     async def rendered(self, model: str, conversation: Conversation) -> tuple[int, ...]:
         """The token ids that the engine's chat template makes of a conversation."""
 
+    async def encoded(self, model: str, text: str) -> tuple[int, ...]:
+        """The token ids of a text, without any that its tokenizer adds."""
+
+    async def decoded(self, model: str, token_ids: Sequence[int]) -> str:
+        """The text of token ids."""
+
     async def greedy(self, model: str, prompt: str, tokens: int, salt: str) -> tuple[Word, ...]:
         """What the model makes of a prompt when it always takes the likeliest token; exactly `tokens` of them."""
 

@@ -105,7 +105,7 @@ class Profile:
         if fingerprint is None or fingerprint.renderings is None:
             self.chat_template = (
                 "unverified: the base was registered without renderings of its chat template; "
-                "`switchyard base fingerprint NAME FOLDER` takes them"
+                "`switchyard base fingerprint NAME FOLDER` takes them, or `--engine URL`"
             )
             return
         if not fingerprint.renderings:

@@ -2,8 +2,8 @@
 
 An engine says what folder it was started with, not what it computes. The fingerprint holds short texts (token ids) and
 the log-probabilities, in nats, of some of their own next tokens under the base, measured by the trainer package in
-float32. It lies beside the base's weights and, once the base is registered, in the registry; it is no part of the
-base's digest.
+float32, or taken from an engine where nothing here can compute the base. It lies beside the base's weights and, once
+the base is registered, in the registry; it is no part of the base's digest.
 """
 
 from __future__ import annotations
@@ -21,6 +21,25 @@ from registry.errors import InvalidInput
 FINGERPRINT_FILE = "fingerprint.json"
 FORMAT = 1
 MAX_PROBES, MAX_PROBE_TOKENS, MAX_POSITIONS = 16, 256, 16
+TEXTS = (
+    "The capital of France is Paris, and the capital of Italy is Rome.",
+    "def add(a, b):\n    return a + b\n",
+    '{"name": "Ada", "born": 1815, "field": "mathematics"}',
+    "Water boils at 100 degrees; she poured it slowly over the leaves and waited.",
+)
+"""Prose, code, data and a story: what one base knows by heart, another finds unlikely."""
+POSITIONS = 4
+"""Of each text, spread over its length: sixteen questions of one token, a second or two on a CPU engine."""
+MAX_TOKENS = 24
+
+
+def positions_in(tokens: int) -> tuple[int, ...]:
+    """Where a text of so many tokens is asked about: from the second half on, where the base has more of its own to
+    say.
+    """
+    first, last = tokens // 2, tokens - 1
+    steps = max(POSITIONS - 1, 1)
+    return tuple(sorted({first + (last - first) * step // steps for step in range(POSITIONS)} - {0}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +68,9 @@ class Fingerprint:
     renderings: tuple[Rendering, ...] | None = None
     """What its chat template makes of a few conversations; `None` as long as nobody has taken that down, empty when it
     has no template, or one that prints the date."""
+    engine: str | None = None
+    """Of which engine these answers are, where the base itself was never measured: then it is known whether others, and
+    that one later, serve the same, and not whether it was the right one."""
 
     def questions(self, *, a_probe: int = MAX_POSITIONS) -> list[Question]:
         """The log-probabilities that it holds, as questions of one token; of each text the first `a_probe`."""
@@ -63,6 +85,8 @@ class Fingerprint:
         document: dict[str, Any] = {"format": FORMAT, "probes": [asdict(probe) for probe in self.probes]}
         if self.renderings is not None:
             document["renderings"] = [rendering.to_json() for rendering in self.renderings]
+        if self.engine is not None:
+            document["engine"] = self.engine
         return document
 
     @classmethod
@@ -73,7 +97,16 @@ class Fingerprint:
         probes = tuple(_probe(probe) for probe in document["probes"])
         if not 0 < len(probes) <= MAX_PROBES:
             raise ValueError(f"{len(probes)} probes; expected 1 to {MAX_PROBES}")
-        return cls(probes, read_renderings(document.get("renderings")))
+        engine = document.get("engine")
+        return cls(probes, read_renderings(document.get("renderings")), None if engine is None else str(engine))
+
+    def require_tokens_of(self, vocab_size: int) -> None:
+        """Raises `ValueError` when a token id is none of such a vocabulary."""
+        texts = [probe.token_ids for probe in self.probes]
+        texts += [rendering.token_ids for rendering in self.renderings or ()]
+        largest = max(token for text in texts for token in text)
+        if largest >= vocab_size:
+            raise ValueError(f"token id {largest} in a vocabulary of {vocab_size}")
 
 
 def write_fingerprint(fingerprint: Fingerprint, folder: Path) -> Path:
@@ -93,11 +126,7 @@ def read_fingerprint(folder: Path, vocab_size: int) -> Fingerprint | None:
         return None
     try:
         fingerprint = Fingerprint.from_json(json.loads(path.read_bytes()))
-        texts = [probe.token_ids for probe in fingerprint.probes]
-        texts += [rendering.token_ids for rendering in fingerprint.renderings or ()]
-        largest = max(token for text in texts for token in text)
-        if largest >= vocab_size:
-            raise ValueError(f"token id {largest} in a vocabulary of {vocab_size}")
+        fingerprint.require_tokens_of(vocab_size)
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise InvalidInput(
             f"{path} is no fingerprint of this base ({error!r}); delete it and run `switchyard base prepare` again",

@@ -66,6 +66,20 @@ class BaseModels:
                 row.spec = {**row.spec, TOKENS: tokens.to_json()}
             return _info(row)
 
+    def measured(self, name: str, fingerprint: Fingerprint) -> BaseInfo:
+        """Enter what a registered base was found to answer, instead of what is known. Raises `NotFound`, and
+        `InvalidInput` for token ids that are not the base's.
+        """
+        known = self.get(name)
+        try:
+            fingerprint.require_tokens_of(known.spec.vocab_size)
+        except ValueError as error:
+            raise InvalidInput(f"these are not answers of base {name!r}: {error}", param="base") from error
+        with self._db.write() as session:
+            row = _known(session, known.name, known.digest)
+            row.spec = {**row.spec, FINGERPRINT: fingerprint.to_json()}
+            return _info(row)
+
     def adopt(self, folder: Path) -> BaseInfo:
         """The registry's entry for the model in `folder`: a known model keeps its name, a new one gets the folder's.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -12,6 +13,11 @@ from switchyard.console import print_json_line, print_table, say
 from switchyard.options import LastLineJsonFlag as JsonFlag
 from switchyard.progress import reporting
 from switchyard.registry_access import open_registry
+
+if TYPE_CHECKING:
+    from registry.bases.fingerprint import Fingerprint
+    from registry.bases.store import BaseInfo
+    from registry.service import Registry
 
 base = typer.Typer(add_completion=False, no_args_is_help=True, help="Prepare and register base models.")
 
@@ -50,27 +56,67 @@ def register(
 @base.command()
 def fingerprint(
     name: str = typer.Argument(help="Public name of the registered base model."),
-    folder: Path = typer.Argument(help="Folder of that same model."),
+    folder: Path | None = typer.Argument(None, help="Folder of that same model, to be measured on this machine."),
+    engine: str | None = typer.Option(None, help="URL of an engine that serves it, where nothing here can compute it."),
+    if_missing: bool = typer.Option(False, "--if-missing", help="Leave a base alone that has one."),
     json_output: bool = JsonFlag,
 ) -> None:
-    """Measure a registered base model anew, so that engines can be checked against it."""
+    """Measure a registered base model anew, so that engines can be checked against it.
+
+    What an engine says is good for comparing others, and its own next start, with it; not for whether it is right.
+    """
+    from registry.errors import InvalidInput
+
+    if (folder is None) == (engine is None):
+        raise InvalidInput(
+            "give the model's folder, or --engine with the URL of an engine that serves it", param="folder"
+        )
+    with reporting() as reporter, open_registry() as registry:
+        known = registry.bases.get(name)
+        if known.fingerprint is None or not if_missing:
+            reporter.stage(f"measuring {name}")
+            known = (
+                _measured_here(registry, known, folder) if folder else _measured_there(registry, known, engine or "")
+            )
+    assert known.fingerprint is not None
+    count = len(known.fingerprint.questions())
+    if json_output:
+        document = {"name": known.name, "digest": known.digest, "questions": count, "engine": known.fingerprint.engine}
+        print_json_line(document)
+    else:
+        say(f"{known.name}  {count} log-probabilities{_of_engine(known.fingerprint)}")
+
+
+def _measured_here(registry: Registry, known: BaseInfo, folder: Path) -> BaseInfo:
     from registry.errors import InvalidInput
     from trainer.fingerprint import fingerprint_folder
 
-    with reporting() as reporter, open_registry() as registry:
-        known = registry.bases.get(name)
-        found = registry.bases.find(folder)
-        if found.digest != known.digest:
-            raise InvalidInput(f"{folder} holds {found.name!r}, not {name!r}; give that model's folder", param="folder")
-        reporter.stage(f"measuring {name}")
-        fingerprint_folder(folder)
-        measured = registry.bases.register(known.name, folder).fingerprint
-    assert measured is not None
-    count = len(measured.questions())
-    if json_output:
-        print_json_line({"name": known.name, "digest": known.digest, "questions": count})
-    else:
-        say(f"{known.name}  {count} log-probabilities")
+    found = registry.bases.find(folder)
+    if found.digest != known.digest:
+        raise InvalidInput(
+            f"{folder} holds {found.name!r}, not {known.name!r}; give that model's folder", param="folder"
+        )
+    fingerprint_folder(folder)
+    return registry.bases.register(known.name, folder)
+
+
+def _measured_there(registry: Registry, known: BaseInfo, url: str) -> BaseInfo:
+    from gateway.engines.faults import EngineFault
+    from gateway.engines.isolation import CannotTest
+    from gateway.fleet.sources import require_engine_url
+    from gateway.measuring import measured_on
+    from gateway.settings import GatewaySettings
+    from registry.errors import InvalidInput
+
+    require_engine_url(url, param="engine")
+    try:
+        return registry.bases.measured(known.name, measured_on(url, known, GatewaySettings()))
+    except (CannotTest, EngineFault) as error:
+        raise InvalidInput(f"the engine at {url} cannot be asked: {error}", param="engine") from error
+
+
+def _of_engine(fingerprint: Fingerprint) -> str:
+    return f", as {fingerprint.engine} answers" if fingerprint.engine else ""
 
 
 @base.command("tool-parser")
@@ -105,6 +151,7 @@ def list_bases(json_output: bool = JsonFlag) -> None:
                 "digest": info.digest,
                 "fingerprint": info.fingerprint is not None,
                 "tokens": None if info.tokens is None else info.tokens.to_json(),
+                "fingerprint_engine": info.fingerprint.engine if info.fingerprint else None,
             }
             for info in known
         ]
@@ -113,7 +160,7 @@ def list_bases(json_output: bool = JsonFlag) -> None:
     print_table(
         ("NAME", "DIGEST", "FINGERPRINT", "TOKENS A BYTE", "REGISTERED"),
         (
-            (info.name, info.digest, "yes" if info.fingerprint else None, _most(info.tokens), when(info.created_at_ms))
+            (info.name, info.digest, _known_by(info.fingerprint), _most(info.tokens), when(info.created_at_ms))
             for info in known
         ),
         empty="no base model yet; `switchyard base prepare`, then `switchyard base register NAME FOLDER`",
@@ -124,3 +171,9 @@ def _most(tokens: TokenBound | None) -> str:
     """What holds count for a byte of a text."""
     bound = UNKNOWN if tokens is None else tokens
     return f"{bound.per_byte:g}" + (" (unknown tokenizer)" if bound.known_from == "unknown" else "")
+
+
+def _known_by(fingerprint: Fingerprint | None) -> str | None:
+    if fingerprint is None:
+        return None
+    return "yes" if fingerprint.engine is None else f"of {fingerprint.engine}"

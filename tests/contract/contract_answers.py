@@ -7,6 +7,10 @@ import json
 import uuid
 from typing import Any
 
+from gateway.engines.fingerprint import base_agreement, fingerprint_of
+from gateway.engines.renderings import rendering_difference
+from gateway.engines.vllm.control import VllmControl
+from registry.bases.fingerprint import Fingerprint
 from tests.contract.contract_engine import MESSAGES, PROMPT, EngineUnderTest, events
 
 TOKEN_IDS = [504, 3575, 282, 4649, 314]
@@ -156,6 +160,19 @@ async def test_an_adapter_answers_under_its_own_name_with_its_own_numbers(engine
     with_adapter, without = await scored(engine, name), await scored(engine, engine.base)
     assert with_adapter["model"] == name
     assert abs(logprob(with_adapter) - logprob(without)) > 0.01
+
+
+async def test_what_an_engine_says_of_its_base_is_a_fingerprint_that_it_agrees_with(engine: EngineUnderTest) -> None:
+    control = VllmControl(str(engine.http.base_url))
+    try:
+        found = await fingerprint_of(control, engine.base, "http://engine")
+        assert Fingerprint.from_json(found.to_json()) == found
+        assert min(len(probe.positions) for probe in found.probes) >= 2
+        assert await base_agreement(control, engine.base, found.questions()) < 0.01
+        assert found.renderings
+        assert await rendering_difference(control, engine.base, found.renderings) is None
+    finally:
+        await control.close()
 
 
 async def test_an_adapter_with_zero_b_answers_as_the_base(engine: EngineUnderTest) -> None:

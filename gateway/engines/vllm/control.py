@@ -174,15 +174,23 @@ class VllmControl:
             "add_generation_prompt": conversation.generates,
             "chat_template_kwargs": dict(TEMPLATE_ARGUMENTS),
         }
-        document = await _tokenize(self._http, body)
-        try:
-            return tuple(int(token) for token in document["tokens"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise Unintelligible(f"/tokenize is not as vLLM answers it: {error!r}") from error
+        return _token_ids(await self._asked("tokenize", body))
+
+    async def encoded(self, model: str, text: str) -> tuple[int, ...]:
+        """The token ids of a text, without any that its tokenizer adds. Raises as `rendered`."""
+        return _token_ids(await self._asked("tokenize", {"model": model, "prompt": text, "add_special_tokens": False}))
+
+    async def decoded(self, model: str, token_ids: Sequence[int]) -> str:
+        """The text of token ids. Raises as `rendered`."""
+        document = await self._asked("detokenize", {"model": model, "tokens": list(token_ids)})
+        text = document.get("prompt")
+        if not isinstance(text, str):
+            raise Unintelligible("/detokenize is not as vLLM answers it: it has no text 'prompt'")
+        return text
 
     async def counted(self, question: Mapping[str, Any]) -> int:
         """How many tokens `/tokenize` makes of a question. Raises as `rendered`."""
-        document = await _tokenize(self._http, question)
+        document = await self._asked("tokenize", question)
         try:
             return int(document["count"])
         except (KeyError, TypeError, ValueError) as error:
@@ -271,6 +279,19 @@ class VllmControl:
             self.probes.ended(endpoint, body, usage, started_at_ms)
         return document
 
+    async def _asked(self, endpoint: Endpoint, body: Mapping[str, Any]) -> dict[str, Any]:
+        """What costs the engine no step. Raises `ProbeRefused`, `Unreachable`, `Unintelligible`."""
+        path = path_of(endpoint)
+        try:
+            answer = await self._http.post(path, json=body)
+        except httpx.HTTPError as error:
+            raise Unreachable(f"{path} broke off: {str(error) or type(error).__name__}") from error
+        if 400 <= answer.status_code < 500:
+            raise ProbeRefused(f"{path} answers HTTP {answer.status_code}: {_message(answer)}")
+        if answer.status_code != 200:
+            raise Unreachable(f"{path} failed with HTTP {answer.status_code}: {_message(answer)}")
+        return _json(answer)
+
     async def _holds(self, name: str, folder: Path) -> bool:
         try:
             card = (await self.models()).get(name)
@@ -296,16 +317,11 @@ class VllmControl:
         return httpx.Response(200, content=bytes(body), request=answer.request)
 
 
-async def _tokenize(http: httpx.AsyncClient, body: Mapping[str, Any]) -> dict[str, Any]:
+def _token_ids(document: Mapping[str, Any]) -> tuple[int, ...]:
     try:
-        answer = await http.post(path_of("tokenize"), json=body)
-    except httpx.HTTPError as error:
-        raise Unreachable(f"/tokenize broke off: {str(error) or type(error).__name__}") from error
-    if 400 <= answer.status_code < 500:
-        raise ProbeRefused(f"/tokenize answers HTTP {answer.status_code}: {_message(answer)}")
-    if answer.status_code != 200:
-        raise Unreachable(f"/tokenize failed with HTTP {answer.status_code}: {_message(answer)}")
-    return _json(answer)
+        return tuple(int(token) for token in document["tokens"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unintelligible(f"/tokenize is not as vLLM answers it: {error!r}") from error
 
 
 def _word(text: str, logprob: float, top: Mapping[str, float]) -> Word:
