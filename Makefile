@@ -21,7 +21,7 @@ live = began=$$(date +%s); $(2) & child=$$!; trap "kill $$child" INT TERM; \
   done; wait $$child && printf '\rsetup     %s: %s s    \n' "$(1)" $$(( $$(date +%s) - began ));
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-again test-fast check format docs loadtest screenshots dashboard-bench live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench responses-bench admission-bench accounting-bench experiment-bench cost-bench budget-bench reconcile-bench trainer-bench live-reconcile live-pooling live-weights ray-test harness-test fidelity samples lock clean
+.PHONY: help setup up test test-again test-fast check format docs loadtest screenshots dashboard-bench live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench responses-bench admission-bench accounting-bench experiment-bench cost-bench budget-bench reconcile-bench trainer-bench live-reconcile live-pooling live-weights ray-test harness-test fidelity samples lock sbom clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -161,6 +161,9 @@ lock: ## Compile the locks anew (WHEELS=folder with the torch wheel)
 	@$(COMPILE) --extra postgres --extra archive --extra otel -o requirements/gateway.txt
 	@$(COMPILE) --extra postgres --extra otel --extra train --override requirements/overrides-gpu.txt -o requirements/trainer.txt
 	@for name in build clients node; do $(subst pyproject.toml,requirements/$$name.in,$(COMPILE)) -o requirements/$$name.txt || exit 1; done
+
+sbom: setup ## What the images are made of: CycloneDX documents in var/sbom, and docs/licences.md
+	@$(BIN)/python -m tests.sbom
 
 clean: ## Remove the environment and all state (database, blobs, base model)
 	rm -rf $(VENV) var

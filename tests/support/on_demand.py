@@ -63,7 +63,17 @@ class OnDemand:
             shutil.rmtree(self.folder, ignore_errors=True)
             options = ["--no-deps"] if self.alone else []
             options += ["--ignore-requires-python"] if self.newer_python else []
-            command = [sys.executable, "-m", "pip", "install", "-q", "--target", str(self.folder), *options]
+            command = [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                "-q",
+                "--no-warn-conflicts",
+                "--target",
+                str(self.folder),
+                *options,
+            ]
             subprocess.run([*command, *self.packages], check=True, timeout=INSTALL_S)
             for file, before, after in self.mended:
                 text = (self.folder / file).read_text()
@@ -89,7 +99,9 @@ FOCUS = OnDemand(
     ),
 )
 """The validator of the FinOps Open Cost and Usage Specification: one line of it is Python 3.12's."""
-ALL = (RAY, MLFLOW, WANDB, TENSORBOARD, VILLE, FOCUS)
+CYCLONEDX = OnDemand(("cyclonedx-bom==7.5.0", "cyclonedx-python-lib[json-validation]==11.12.0"))
+"""Writes down what is in a lock, in the form that auditors' tools read."""
+ALL = (RAY, MLFLOW, WANDB, TENSORBOARD, VILLE, FOCUS, CYCLONEDX)
 
 if __name__ == "__main__":
     for one in ALL:
