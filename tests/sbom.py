@@ -53,8 +53,9 @@ def licence_of(package: str) -> str | None:
     except metadata.PackageNotFoundError:
         return None
     for field in ("License-Expression", "License"):
-        if (said := about.get(field)) and len(said) <= SHORT and "\n" not in said:
-            return str(said)
+        for said in about.get_all(field) or ():
+            if len(said) <= SHORT and "\n" not in said:
+                return str(said)
     names = [one.rpartition(" :: ")[2] for one in about.get_all("Classifier") or [] if one.startswith("License :: ")]
     return " OR ".join(names) or None
 

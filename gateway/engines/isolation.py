@@ -73,8 +73,8 @@ class Isolation:
 class Folders:
     """Folders that the engine can read; `zero` where its base must be served through an all-zero adapter."""
 
-    adapters: tuple[Path, Path] | tuple[()]
-    """Those of the self-test; none where only the base is asked."""
+    adapters: tuple[Path, ...]
+    """The two of the self-test; none where only the base is asked."""
     zero: Path | None
 
 
