@@ -38,7 +38,7 @@ async def fingerprint_of(control: EngineControl, base_name: str, url: str) -> Fi
     """What this engine answers as its base, for others and its own later boots to be compared with. `url` is written
     down beside it. Raises each kind of `EngineFault`.
     """
-    texts = [(await control.encoded(base_name, text))[:MAX_TOKENS] for text in TEXTS]
+    texts = [(await control.tokens.encoded(base_name, text))[:MAX_TOKENS] for text in TEXTS]
     asked = [(text[:position], text[position]) for text in texts for position in positions_in(len(text))]
     logprobs = iter([round(value, 5) for value in await _answers(control, base_name, asked)])
     probes = []
@@ -70,10 +70,10 @@ async def _renderings(control: EngineControl, base_name: str) -> tuple[Rendering
     found = []
     for conversation in CONVERSATIONS:
         try:
-            token_ids = await control.rendered(base_name, conversation)
+            token_ids = await control.tokens.rendered(base_name, conversation)
         except ProbeRefused:
             continue
-        text = await control.decoded(base_name, token_ids)
+        text = await control.tokens.decoded(base_name, token_ids)
         if today.strftime("%b %Y") in text or today.isoformat() in text:
             return ()
         found.append(Rendering(conversation, token_ids))

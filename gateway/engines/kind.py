@@ -57,6 +57,19 @@ class Quirks(Protocol):
         """Serve the base through an all-zero adapter."""
 
 
+class EngineTokens(Protocol):
+    """What an engine's tokenizer and chat template make of texts; it costs the engine no step."""
+
+    async def rendered(self, model: str, conversation: Conversation) -> tuple[int, ...]:
+        """The token ids that the engine's chat template makes of a conversation."""
+
+    async def encoded(self, model: str, text: str) -> tuple[int, ...]:
+        """The token ids of a text, without any that its tokenizer adds."""
+
+    async def decoded(self, model: str, token_ids: Sequence[int]) -> str:
+        """The text of token ids."""
+
+
 class EngineControl(Protocol):
     """Everything but inference traffic with one engine. What fails is an `EngineFault` (`gateway.engines.faults`).
 
@@ -66,10 +79,15 @@ class EngineControl(Protocol):
 
     probes: ProbeLog
     """What its questions have cost the engine."""
+
     generates: bool
     """Whether it makes tokens, by which the effect of an adapter is measured; true until `missing_endpoints` has found
     otherwise.
     """
+
+    @property
+    def tokens(self) -> EngineTokens:
+        """What it makes of texts."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -94,15 +112,6 @@ class EngineControl(Protocol):
 
     async def next_token_logprob(self, model: str, prefix: Sequence[int], token: int, salt: str) -> float:
         """Log-probability, in nats, that `token` follows `prefix`."""
-
-    async def rendered(self, model: str, conversation: Conversation) -> tuple[int, ...]:
-        """The token ids that the engine's chat template makes of a conversation."""
-
-    async def encoded(self, model: str, text: str) -> tuple[int, ...]:
-        """The token ids of a text, without any that its tokenizer adds."""
-
-    async def decoded(self, model: str, token_ids: Sequence[int]) -> str:
-        """The text of token ids."""
 
     async def greedy(self, model: str, prompt: str, tokens: int, salt: str) -> tuple[Word, ...]:
         """What the model makes of a prompt when it always takes the likeliest token; exactly `tokens` of them."""

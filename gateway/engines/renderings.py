@@ -17,7 +17,7 @@ async def rendering_difference(control: EngineControl, model: str, renderings: S
     for rendering in renderings:
         roles = "+".join(role for role, _ in rendering.conversation.turns)
         try:
-            served = await control.rendered(model, rendering.conversation)
+            served = await control.tokens.rendered(model, rendering.conversation)
         except ProbeRefused as error:
             return f"it does not render {roles}: {error}"
         if served != rendering.token_ids:

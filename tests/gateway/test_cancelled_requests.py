@@ -117,7 +117,7 @@ async def test_what_an_engine_is_asked_is_whole_and_has_its_key() -> None:
 
     async with raw_server(answer) as server:
         control = VllmControl(server.url, "k")
-        assert await control.counted({"prompt": "a"}) == 3
+        assert await control.tokens.counted({"prompt": "a"}) == 3
         await control.close()
         ((head, body),) = server.requests
     assert head.startswith(b"POST /tokenize HTTP/1.1\r\n")

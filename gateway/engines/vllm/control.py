@@ -29,12 +29,13 @@ from gateway.engines.look import Look
 from gateway.engines.probes import PROBE_TIMEOUT_S, ProbeLog
 from gateway.engines.transport import engine_http
 from gateway.engines.vllm.abilities import lacks
+from gateway.engines.vllm.answered import json_of, message_of
 from gateway.engines.vllm.endpoints import missing_endpoints, short_question
 from gateway.engines.vllm.look import read_look
 from gateway.engines.vllm.paths import path_of
 from gateway.engines.vllm.prompt_counting import TRIED, questions
+from gateway.engines.vllm.tokens import VllmTokens
 from gateway.handoffs import Ability, Endpoint
-from registry.bases.renderings import TEMPLATE_ARGUMENTS, Conversation
 
 LOAD_TIMEOUT_S = 120.0
 CONTROL_TIMEOUT_S = 10.0
@@ -53,6 +54,7 @@ class VllmControl:
         self.generates = True
         self._missing: frozenset[Endpoint] = frozenset()
         self._http = engine_http(self.base_url, headers, CONTROL_TIMEOUT_S)
+        self.tokens = VllmTokens(self._http)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -80,7 +82,7 @@ class VllmControl:
 
     async def version(self) -> str:
         """Such as `0.32.0`."""
-        return str(_json(await self._get("/version")).get("version", "unknown"))
+        return str(json_of(await self._get("/version")).get("version", "unknown"))
 
     async def missing_endpoints(self) -> frozenset[Endpoint]:
         """Those of its kind that it does not have. Raises `Unreachable`."""
@@ -90,7 +92,7 @@ class VllmControl:
 
     async def models(self) -> dict[str, Card]:
         """Base and adapters by the names the engine knows them by."""
-        cards = _json(await self._get("/v1/models")).get("data")
+        cards = json_of(await self._get("/v1/models")).get("data")
         if not isinstance(cards, list):
             raise Unintelligible("/v1/models has no list 'data'")
         try:
@@ -113,7 +115,7 @@ class VllmControl:
             raise Unreachable(f"loading broke off: {str(error) or type(error).__name__}") from error
         if answer.status_code == 200:
             return
-        message = _message(answer)
+        message = message_of(answer)
         if answer.status_code == 404 and message is None:
             raise LoadingDisabled(
                 "the engine must be started with VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 and --enable-lora"
@@ -135,7 +137,7 @@ class VllmControl:
         except httpx.HTTPError as error:
             raise Unreachable(f"unloading broke off: {str(error) or type(error).__name__}") from error
         if answer.status_code not in (200, 404):
-            raise Unreachable(f"unloading failed with HTTP {answer.status_code}: {_message(answer)}")
+            raise Unreachable(f"unloading failed with HTTP {answer.status_code}: {message_of(answer)}")
 
     async def next_token_logprob(self, model: str, prefix: Sequence[int], token: int, salt: str) -> float:
         """Log-probability, in nats, that `token` follows `prefix`.
@@ -163,39 +165,6 @@ class VllmControl:
             raise ProbeRefused(f"the engine computes a log-probability of {value}")
         return value
 
-    async def rendered(self, model: str, conversation: Conversation) -> tuple[int, ...]:
-        """The token ids that the engine's chat template makes of a conversation. It costs the engine no step.
-
-        Raises `ProbeRefused` when the engine cannot render it, and other kinds of `EngineFault`.
-        """
-        body = {
-            "model": model,
-            "messages": conversation.messages(),
-            "add_generation_prompt": conversation.generates,
-            "chat_template_kwargs": dict(TEMPLATE_ARGUMENTS),
-        }
-        return _token_ids(await self._asked("tokenize", body))
-
-    async def encoded(self, model: str, text: str) -> tuple[int, ...]:
-        """The token ids of a text, without any that its tokenizer adds. Raises as `rendered`."""
-        return _token_ids(await self._asked("tokenize", {"model": model, "prompt": text, "add_special_tokens": False}))
-
-    async def decoded(self, model: str, token_ids: Sequence[int]) -> str:
-        """The text of token ids. Raises as `rendered`."""
-        document = await self._asked("detokenize", {"model": model, "tokens": list(token_ids)})
-        text = document.get("prompt")
-        if not isinstance(text, str):
-            raise Unintelligible("/detokenize is not as vLLM answers it: it has no text 'prompt'")
-        return text
-
-    async def counted(self, question: Mapping[str, Any]) -> int:
-        """How many tokens `/tokenize` makes of a question. Raises as `rendered`."""
-        document = await self._asked("tokenize", question)
-        try:
-            return int(document["count"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise Unintelligible(f"/tokenize is not as vLLM answers it: {error!r}") from error
-
     async def prompt_tokens(self, chat: Mapping[str, Any]) -> int:
         """How many tokens the engine counts of a chat request that it answers with one. Raises as the other probes."""
         document = await self._complete({**chat, "max_tokens": 1, "temperature": 0}, endpoint="chat")
@@ -214,7 +183,7 @@ class VllmControl:
         counted = served = None
         try:
             with suppress(ProbeRefused):
-                counted = await self.counted(orjson.loads(asked.bodies[0]))
+                counted = await self.tokens.counted(orjson.loads(asked.bodies[0]))
             with suppress(ProbeRefused):
                 served = await self.prompt_tokens({"model": model, **TRIED, "cache_salt": secrets.token_hex(8)})
         except Unintelligible:
@@ -268,29 +237,16 @@ class VllmControl:
             answer = await self._http.post(path_of(endpoint), json=body, timeout=timeout_s)
             if answer.status_code == 400:
                 usage = {"prompt_tokens": 0, "completion_tokens": 0}
-                raise ProbeRefused(f"the engine cannot run its probes: {_message(answer)}")
+                raise ProbeRefused(f"the engine cannot run its probes: {message_of(answer)}")
             if answer.status_code != 200:
-                raise Unreachable(f"a probe failed with HTTP {answer.status_code}: {_message(answer)}")
-            document = _json(answer)
+                raise Unreachable(f"a probe failed with HTTP {answer.status_code}: {message_of(answer)}")
+            document = json_of(answer)
             usage = document.get("usage")
         except httpx.HTTPError as error:
             raise Unreachable(f"a probe broke off: {str(error) or type(error).__name__}") from error
         finally:
             self.probes.ended(endpoint, body, usage, started_at_ms)
         return document
-
-    async def _asked(self, endpoint: Endpoint, body: Mapping[str, Any]) -> dict[str, Any]:
-        """What costs the engine no step. Raises `ProbeRefused`, `Unreachable`, `Unintelligible`."""
-        path = path_of(endpoint)
-        try:
-            answer = await self._http.post(path, json=body)
-        except httpx.HTTPError as error:
-            raise Unreachable(f"{path} broke off: {str(error) or type(error).__name__}") from error
-        if 400 <= answer.status_code < 500:
-            raise ProbeRefused(f"{path} answers HTTP {answer.status_code}: {_message(answer)}")
-        if answer.status_code != 200:
-            raise Unreachable(f"{path} failed with HTTP {answer.status_code}: {_message(answer)}")
-        return _json(answer)
 
     async def _holds(self, name: str, folder: Path) -> bool:
         try:
@@ -317,35 +273,9 @@ class VllmControl:
         return httpx.Response(200, content=bytes(body), request=answer.request)
 
 
-def _token_ids(document: Mapping[str, Any]) -> tuple[int, ...]:
-    try:
-        return tuple(int(token) for token in document["tokens"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise Unintelligible(f"/tokenize is not as vLLM answers it: {error!r}") from error
-
-
 def _word(text: str, logprob: float, top: Mapping[str, float]) -> Word:
     others = [value for other, value in top.items() if other != text]
     return Word(text, logprob, logprob - max(others) if others else 0.0)
-
-
-def _json(answer: httpx.Response) -> dict[str, Any]:
-    try:
-        document = answer.json()
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        raise Unintelligible(f"{answer.request.url.path} answered what is no JSON object")
-    return document
-
-
-def _message(answer: httpx.Response) -> str | None:
-    """vLLM's error text; `None` for the `{"detail": …}` of a route that is not mounted."""
-    try:
-        error = answer.json()["error"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return str(error["message"]) if isinstance(error, dict) and "message" in error else str(error)
 
 
 def _card(card: dict[str, Any]) -> Card:
