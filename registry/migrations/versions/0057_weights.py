@@ -1,7 +1,7 @@
 """Tenants have a weight: their share of engines that are full.
 
-Revision ID: 0055
-Revises: 0054
+Revision ID: 0057
+Revises: 0056
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0055"
-down_revision = "0054"
+revision = "0057"
+down_revision = "0056"
 branch_labels = None
 depends_on = None
 
