@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from typing import NamedTuple
 
 from gateway.metrics import families
@@ -26,7 +27,7 @@ class Metrics(Rows):
 
     def __init__(self) -> None:
         super().__init__()
-        self._tallies: dict[str, dict[tuple[str, ...], float]] = {}
+        self._tallies = _tallies()
         self._waits: dict[str, list[float]] = {}
 
     def refused(self, reason: str) -> None:
@@ -47,8 +48,7 @@ class Metrics(Rows):
 
     def add(self, family: Family, labels: tuple[str, ...], count: float = 1) -> None:
         """Count some more of a counter."""
-        of_family = self._tallies.setdefault(family.name, {})
-        of_family[labels] = of_family.get(labels, 0) + count
+        self._tallies[family.name][labels] += count
 
     def waited(self, cause: str, seconds: float) -> None:
         """A request has waited for something in the gateway."""
@@ -60,10 +60,15 @@ class Metrics(Rows):
 
     def take(self) -> Taken:
         """What is new since the last time."""
-        tallies, self._tallies = self._tallies, {}
+        tallies, self._tallies = self._tallies, _tallies()
         waits, self._waits = self._waits, {}
         return Taken(
             self.take_rows(),
             {name: tuple(counts.items()) for name, counts in tallies.items()},
             {cause: tuple(times) for cause, times in waits.items()},
         )
+
+
+def _tallies() -> defaultdict[str, defaultdict[tuple[str, ...], float]]:
+    """By family and labels; what was not counted yet is 0."""
+    return defaultdict(lambda: defaultdict(float))

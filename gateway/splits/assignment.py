@@ -16,9 +16,14 @@ _FIRST = struct.Struct(">Q").unpack_from
 A = TypeVar("A")
 
 
+def named(unit: str) -> bytes:
+    """What is hashed of a unit, behind a salt: 0x00, and its text."""
+    return b"\0" + unit.encode("utf-8", "surrogatepass")
+
+
 def hash_of(salt: bytes, unit: str) -> bytes:
     """What the ledger knows a unit by: the first 16 bytes of SHA-256(salt, 0x00, unit)."""
-    return sha256(salt + b"\0" + unit.encode("utf-8", "surrogatepass")).digest()[:HASH_BYTES]
+    return sha256(salt + named(unit)).digest()[:HASH_BYTES]
 
 
 def bucket_of(unit_hash: bytes) -> int:
@@ -27,12 +32,10 @@ def bucket_of(unit_hash: bytes) -> int:
     return number % BUCKETS
 
 
-def takes_part(policy: SplitPolicy, unit: str, key_id: str, metadata: Mapping[str, str | None] | None) -> bool:
-    """Whether a request of a unit, by this key and with this metadata, is in an experiment. Hashes and buckets are as
-    `hash_of` and `bucket_of` have them: every request of an experiment is asked this.
+def takes_part(policy: SplitPolicy, unit: bytes, key_id: str, metadata: Mapping[str, str | None] | None) -> bool:
+    """Whether a request of a unit (as `named`), by this key and with this metadata, is in an experiment that is not for
+    all. Hashes and buckets are as `hash_of` and `bucket_of` have them: every request of an experiment is asked this.
     """
-    if policy.for_all:
-        return True
     if policy.keys and key_id not in policy.keys:
         return False
     if policy.metadata:
@@ -40,10 +43,9 @@ def takes_part(policy: SplitPolicy, unit: str, key_id: str, metadata: Mapping[st
         if any(said.get(key) not in values for key, values in policy.metadata):
             return False
     (salt, most), (held_salt, held_out) = policy.audience, policy.holdout
-    named = b"\0" + unit.encode("utf-8", "surrogatepass")
-    if most < BUCKETS and _FIRST(sha256(salt + named).digest())[0] % BUCKETS >= most:
+    if most < BUCKETS and _FIRST(sha256(salt + unit).digest())[0] % BUCKETS >= most:
         return False
-    return not held_out or _FIRST(sha256(held_salt + named).digest())[0] % BUCKETS >= held_out
+    return not held_out or _FIRST(sha256(held_salt + unit).digest())[0] % BUCKETS >= held_out
 
 
 def choose(ranges: Sequence[tuple[int, A]], bucket: int) -> A:
@@ -51,4 +53,16 @@ def choose(ranges: Sequence[tuple[int, A]], bucket: int) -> A:
     for until, arm in ranges:  # there are two or three
         if bucket < until:
             return arm
+    raise ValueError(f"no arm has bucket {bucket}")
+
+
+def placed(salt: bytes, unit: bytes, ranges: Sequence[tuple[int, A]]) -> tuple[A, str]:
+    """The arm of a unit (as `named`), and its hash in hexadecimal digits: `hash_of`, `bucket_of` and `choose` in one,
+    for every request of a split.
+    """
+    digest = sha256(salt + unit).digest()
+    bucket = _FIRST(digest)[0] % BUCKETS
+    for until, arm in ranges:
+        if bucket < until:
+            return arm, digest[:HASH_BYTES].hex()
     raise ValueError(f"no arm has bucket {bucket}")

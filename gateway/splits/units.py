@@ -189,9 +189,12 @@ class Units:
         beginning that ends with a user message and is no preamble. So the first turn decides, whoever sees it, and
         only what is said before the conversation's own first turn has to be learnt.
         """
-        *earlier, (last_role, whole) = _beginnings(user, messages)
         unit = None
-        if earlier:
+        if len(messages) == 1:
+            last_role, said = _said(messages[0])
+            whole = blake2b(f"{user or ''}{said}".encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
+        else:
+            *earlier, (last_role, whole) = _beginnings(user, messages)
             traffic.settle()
             unit = self._of_earlier(traffic, earlier)
         digest = whole if last_role == "user" else None
@@ -244,12 +247,18 @@ def _beginnings(user: str | None, messages: Sequence[Mapping[str, Any]]) -> list
     hashed = blake2b((user or "").encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES)
     ends = []
     for message in messages:
-        role, content = message["role"], message.get("content")
-        if type(content) is list:
-            content = "".join(_text_of(part) for part in content)
-        hashed.update(f"\0{role}\0{content or ''}".encode("utf-8", "surrogatepass"))
+        role, said = _said(message)
+        hashed.update(said.encode("utf-8", "surrogatepass"))
         ends.append((role, hashed.digest()))
     return ends
+
+
+def _said(message: Mapping[str, Any]) -> tuple[str, str]:
+    """Its role, and what is hashed of it."""
+    role, content = message["role"], message.get("content")
+    if type(content) is list:
+        content = "".join(_text_of(part) for part in content)
+    return role, f"\0{role}\0{content or ''}"
 
 
 def _text_of(part: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.handoffs import Arm, Target, Unit
-from gateway.splits.assignment import bucket_of, choose, hash_of, takes_part
+from gateway.splits.assignment import named, placed, takes_part
 
 
 def assign(
@@ -20,12 +20,11 @@ def assign(
     if split is None:
         return _unsplit(target), None
     assert unit is not None
-    policy = split.policy
-    if policy is not None and not takes_part(policy, unit.value, key_id, metadata):
+    policy, value = split.policy, named(unit.value)
+    if policy is not None and not policy.for_all and not takes_part(policy, value, key_id, metadata):
         assert target.control is not None
         return target.control, None
-    unit_hash = hash_of(split.salt, unit.value)
-    return choose(target.arms, bucket_of(unit_hash)), unit_hash.hex()
+    return placed(split.salt, value, target.arms)
 
 
 def _unsplit(target: Target) -> Arm:

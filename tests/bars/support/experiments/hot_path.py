@@ -36,7 +36,7 @@ TRIED = {"derived": "acme/tried", "header": "acme/tried", "user": "acme/by-user"
 """Adapters with an experiment, by where units come from."""
 NOTHING, ALIKE = "nothing", "acme/alike"
 """An adapter without one, held against the other likewise: what is found there is the reading's own error."""
-PAIRS, LEAST_PAIRS, REQUESTS, AT_ONCE = 100, 6, 100, 16
+PAIRS, LEAST_PAIRS, REQUESTS, AT_ONCE = 240, 6, 48, 16
 """Slices of each adapter in turn, for each source of units; requests of a slice, and how many of them at once."""
 MOST_US = 10.0
 CALLS = 20_000
