@@ -15,7 +15,7 @@ from registry.names import parse_ref
 from registry.swaps.infos import FINAL_STATES
 from tests.support.admin_calls import Admin
 from tests.support.stack import House, Stack, run_stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def stack(house: House) -> Iterator[Stack]:
     for _ in range(2):
         house.publish("acme/triage")
     house.point("acme/triage", "1.0")
-    with run_stack(house, engine_check_s=5.0) as stack:
+    with run_stack(house, engine_check_s=2 * DEADLINE_S) as stack:
         stack.wait_resident("acme/triage@1.0")
         yield stack
 
@@ -45,7 +45,8 @@ def test_a_promote_is_accepted_at_once_begins_at_once_and_is_followed_to_its_rep
     swap = asked.json()
     assert (swap["adapter"], swap["alias"], swap["to_version"]) == ("acme/triage", "production", "acme/triage@1.1")
     report = at_its_end(admin, swap["id"])
-    assert time.monotonic() - began < 4.9, "the controller was woken; its round takes 5 s"
+    took_s = time.monotonic() - began
+    assert took_s < DEADLINE_S, "the controller was woken: its round takes two minutes"
     assert report["swap"]["state"] == "done"
     assert stack.chat("triage").json()["model"] == "acme/triage@1.1"
     wait_until("usage to be shipped", lambda: len(stack.house.usage(tenant="acme")) == 4)
@@ -55,7 +56,7 @@ def test_a_promote_is_accepted_at_once_begins_at_once_and_is_followed_to_its_rep
     assert sum(second["attempts"] for second in report["per_second"]) == 4
     (acknowledged,) = report["acknowledged"]
     assert acknowledged["worker"] == admin.get("/fleet")["workers"][0]["id"]
-    assert 0 <= acknowledged["after_flip_s"] <= report["cutover_s"] < 3
+    assert 0 <= acknowledged["after_flip_s"] <= report["cutover_s"] < took_s
     assert (report["late_on_old"], report["left_on_old"], report["not_acknowledged_by"]) == (0, 0, [])
     assert report["preload_s"] > 0
     assert report["drain_s"] >= 0
