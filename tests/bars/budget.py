@@ -40,7 +40,7 @@ PATIENCE_S = 0.3
 DOLLAR = 1_000_000_000
 SPENDER, LEAVER = "acme", "globex"
 DRAIN_S = 60.0
-MANY = {"max_in_flight": 4_096, "max_in_flight_per_tenant": 2_048, "engine_max_in_flight": 2_048}
+MANY: dict[str, Any] = {"max_in_flight": 4_096, "max_in_flight_per_tenant": 2_048, "engine_max_in_flight": 2_048}
 
 
 def run(folder: Path, scale: float) -> dict[str, Any]:

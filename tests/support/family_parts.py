@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import httpx
 import psutil
@@ -66,7 +67,7 @@ class Family:
 
 
 @contextmanager
-def family(house: House, mocks: list[MockEngine], *names: str, **settings: object) -> Iterator[Family]:
+def family(house: House, mocks: list[MockEngine], *names: str, **settings: Any) -> Iterator[Family]:
     """A gateway with two workers, both known to the registry, and these adapters served."""
     settings = {"engine_check_s": 0.2, "catalog_poll_s": 0.1, **settings}
     urls = [mock.url for mock in mocks]

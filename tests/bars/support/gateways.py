@@ -55,9 +55,11 @@ class GatewayProcess:
 
 @contextmanager
 def gateway_process(
-    state_dir: Path, engine_urls: Sequence[str], *, workers: int = 1, **settings: object
+    state_dir: Path, engine_urls: Sequence[str], *, workers: int = 1, under: Sequence[str] = (), **settings: object
 ) -> Iterator[GatewayProcess]:
-    """A gateway over the registry in `state_dir`, with all its engines ready. `settings` are fields of its settings."""
+    """A gateway over the registry in `state_dir`, with all its engines ready. `settings` are fields of its settings;
+    `under` is a command that becomes the gateway's.
+    """
     port = free_port()
     environment = {
         **os.environ,
@@ -68,7 +70,8 @@ def gateway_process(
         "SWITCHYARD_STOP_DELAY_S": "0",
         **{f"SWITCHYARD_{name.upper()}": str(value) for name, value in settings.items() if value is not None},
     }
-    command = [sys.executable, "-m", "switchyard", "gateway", *(("--workers", str(workers)) if workers > 1 else ())]
+    command = [*under, sys.executable, "-m", "switchyard", "gateway"]
+    command += ["--workers", str(workers)] if workers > 1 else []
     url, log = f"http://127.0.0.1:{port}", state_dir.parent / f"gateway-{port}.log"
     with child(command, environment, log, grace_s=30) as process:
         wait_until_up("gateway", f"{url}/readyz", process, log, START_DEADLINE_S)
