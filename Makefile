@@ -21,7 +21,7 @@ live = began=$$(date +%s); $(2) & child=$$!; trap "kill $$child" INT TERM; \
   done; wait $$child && printf '\rsetup     %s: %s s    \n' "$(1)" $$(( $$(date +%s) - began ));
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-again test-fast check format docs loadtest screenshots dashboard-bench live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench responses-bench admission-bench accounting-bench experiment-bench cost-bench budget-bench reconcile-bench trainer-bench live-reconcile live-pooling live-weights ray-test harness-test fidelity samples lock sbom clean
+.PHONY: help setup up test test-again test-fast check format docs loadtest screenshots dashboard-bench live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench responses-bench abuse-bench admission-bench accounting-bench experiment-bench cost-bench budget-bench reconcile-bench trainer-bench live-reconcile live-pooling live-weights ray-test harness-test fidelity samples lock sbom clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -121,6 +121,9 @@ live-weights: setup ## Fitted weights against the time that a real engine worked
 
 accounting-bench: setup ## Processor time of journal, limits and metrics per request; no fsync on the loop; journal writes
 	@$(BIN)/python -m tests.bars accounting
+
+abuse-bench: setup ## What one tenant can do to another: 11 attacks beside 20 requests a second, 100,000 broken requests
+	@$(BIN)/python -m tests.bars abuse
 
 admission-bench: setup ## 4 MB bodies of a tenant that is refused, beside another tenant's short requests
 	@$(BIN)/python -m tests.bars admission

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -112,7 +113,7 @@ class Service:
 
 
 @contextmanager
-def service(house: House, **settings: int) -> Iterator[Service]:
+def service(house: House, **settings: Any) -> Iterator[Service]:
     """One engine and a gateway in a process of its own, warm."""
     house.publish(MODEL)
     house.point(MODEL, "1.0")

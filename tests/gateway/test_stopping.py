@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -20,7 +21,7 @@ from tests.support.waiting import wait_until
 
 @contextmanager
 def gateway(
-    folder: Path, workers: int, token_ms: float = 0.0, **settings: object
+    folder: Path, workers: int, token_ms: float = 0.0, **settings: Any
 ) -> Iterator[tuple[House, GatewayProcess, MockEngine]]:
     with open_house(folder) as house:
         house.tenant("acme")

@@ -222,7 +222,7 @@ class Stack:
 
     def routes(self) -> list[APIRoute]:
         """All that FastAPI serves; those of the admin API are made when they are first asked for."""
-        self.http.get(f"{self.url}/openapi.json", headers=self.operator).raise_for_status()
+        self.http.get(f"{self.url}/openapi.json", headers=self.operator, timeout=DEADLINE_S).raise_for_status()
         return [route for route in self.gateway.web.routes if isinstance(route, APIRoute)]
 
     @property

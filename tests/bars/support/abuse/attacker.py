@@ -157,7 +157,8 @@ def _attack_when_told(pipe: Any) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     while True:
-        asyncio.run(_until_told(*pipe.recv(), pipe))
+        attack, aim = pipe.recv()
+        asyncio.run(_until_told(attack, aim, pipe))
 
 
 async def _until_told(attack: Attack, aim: Aim, pipe: Any) -> None:
