@@ -46,6 +46,7 @@ from gateway.background import Background, Run
 from gateway.bytes_in_flight import BytesInFlight
 from gateway.catalog_watch import CatalogWatch
 from gateway.desk import Desk
+from gateway.door import Door
 from gateway.errors import MethodNotAllowed, Overloaded
 from gateway.experiments.shadow.opening import copies_of
 from gateway.feedback.box import FeedbackBox
@@ -307,6 +308,7 @@ def _house(
             BytesInFlight(settings.max_bytes_in_flight, settings.max_bytes_in_flight_per_tenant),
         ),
         desk=Desk(),
+        door=Door(watch, admin_key(settings), settings.invalid_keys_per_minute, settings.trusted_proxies, metrics.add),
         limits=limits,
         lengths=OutputLengths(settings.default_output_tokens),
         prompts=PromptTokens(worker),

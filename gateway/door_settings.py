@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, IPvAnyNetwork
 
 from gateway.metric_settings import MetricSettings
 
@@ -26,4 +26,21 @@ class DoorSettings(MetricSettings):
         ge=MEBIBYTE,
         description="Bytes of memory that one answer in one piece may take before it is complete; what is longer is "
         "refused with 400, and can be had as a stream.",
+    )
+    max_connections_per_address: int | None = Field(
+        None,
+        ge=1,
+        description="Connections that one worker keeps of one client address (of IPv6: of one /64). Default: any "
+        "number, as far as the limit of open files has room; without room strangers' go first, of who has most.",
+    )
+    trusted_proxies: list[IPvAnyNetwork] = Field(
+        [],
+        description='Networks of proxies and load balancers in front of the gateway, such as ["10.0.0.0/8"], on whose '
+        "connections many clients come: max_connections_per_address does not hold for them. Default: none.",
+    )
+    invalid_keys_per_minute: int = Field(
+        60,
+        gt=0,
+        description="Requests without a valid key of one client address that one worker answers at once, in a minute; "
+        "the answers to more come a second late, as 429. Valid keys of the same address are served as ever.",
     )

@@ -220,6 +220,10 @@ def _nothing() -> None:
     """Nobody could leave."""
 
 
+def _told_nobody(_tenant: str) -> None:
+    """Nobody wants to know."""
+
+
 class Call(NamedTuple):
     """One request as it came in, before anything was believed."""
 
@@ -238,6 +242,8 @@ class Call(NamedTuple):
     """What its address calls the model, if it does."""
     let_go: Callable[[], None] = _nothing
     """The client's leaving does not end the request any more."""
+    known: Callable[[str], None] = _told_nobody
+    """Is told the tenant, when its key is valid."""
     span: Span | None = None
     """Of the request, or of the attempt that is under way; `None` when its trace is not told."""
 

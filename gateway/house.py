@@ -10,6 +10,7 @@ from gateway.api.keys_at_work import KeysAtWork
 from gateway.api.pings import Pings
 from gateway.catalog_watch import CatalogWatch
 from gateway.desk import Desk
+from gateway.door import Door
 from gateway.experiments.shadow.copying import Copies
 from gateway.feedback.box import FeedbackBox
 from gateway.files.cabinet import Cabinet
@@ -42,6 +43,7 @@ class House:
     fleet: Fleet
     admission: Admission
     desk: Desk
+    door: Door
     limits: Limits
     lengths: OutputLengths
     prompts: PromptTokens

@@ -28,6 +28,7 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
     """Answer one request to a model. Raises `ApiError` for everything that the client should hear of."""
     known_by = house.catalog.current
     principal = respond.principal = authenticate(call.key, known_by)
+    call.known(principal.tenant)
     house.admission.requests.look(principal.tenant)
     with await house.limits.enter(known_by, principal), house.admission.bytes.held_for(principal.tenant) as held:
         with house.admission.bodies.place(principal.tenant):

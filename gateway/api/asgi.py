@@ -12,3 +12,5 @@ ON_DISCONNECT = "switchyard.on_disconnect"
 """In a scope's extensions: a function that takes one to call when the client goes, or None. Who has read the body need
 not wait in a task of its own for that.
 """
+ON_KNOWN = "switchyard.on_known"
+"""Likewise: a function that takes the name of who has sent a valid key. Strangers' connections are the first to go."""

@@ -17,7 +17,7 @@ from gateway.api.media import refuse_forms
 from gateway.api.request_ids import RequestIds
 from gateway.api.respond import Respond
 from gateway.api.trace import trace_lines
-from gateway.errors import ApiError, BadRequest, Overloaded
+from gateway.errors import ApiError, BadRequest, Overloaded, Unauthenticated
 from gateway.handoffs import CLIENT_GONE_STATUS, Call, Dialect
 from gateway.house import House
 from gateway.path import serve
@@ -52,6 +52,8 @@ async def answer(
     except ApiError as error:
         if respond.attempt is None:
             house.refused.observe(respond.principal, respond.arm, error)
+        if isinstance(error, Unauthenticated) and house.door.note(scope):
+            error = await house.door.slow(scope)
         await respond.fail(error)
     except ClientGone:
         respond.status = CLIENT_GONE_STATUS
@@ -139,4 +141,6 @@ def _call(
         body = decoding(body, codings, max_body_bytes)
     trace = trace_lines(traces.get(b"traceparent", ()), traces.get(b"tracestate", ())) if traces else b""
     named = scope.get(MODEL_NAMED)
-    return Call(dialect, key_of(keys), unit, body, ids.own, ids.at_the_engine, trace, named, client.let_go, span)
+    return Call(
+        dialect, key_of(keys), unit, body, ids.own, ids.at_the_engine, trace, named, client.let_go, client.known, span
+    )

@@ -4,15 +4,19 @@ Anthropic's for who sends `anthropic-version`, as its clients do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 
+from gateway.api.asgi import Receive, Send
 from gateway.api.cards import Card, Cards
 from gateway.api.credentials import key_of
+from gateway.api.listings import Listing, Listings
+from gateway.api.respond import AT_ONCE_BYTES
 from gateway.api.tenants import may_train
 from gateway.errors import BadRequest, Forbidden
 from gateway.house import House
@@ -32,28 +36,34 @@ Limit = Annotated[int, Query(ge=1, le=LONGEST_PAGE)]
 def models_router(house: House) -> APIRouter:
     """The three routes."""
     router = APIRouter(prefix="/v1", tags=["models"])
+    listings = Listings(house.desk)
 
-    def cards(request: Request) -> Cards:
-        catalog = house.catalog.current
+    async def cards(request: Request) -> tuple[Cards, Listing | None]:
+        """Of who asks, with the list of all where that is asked for. It counts as a request."""
+        catalog, view = house.catalog.current, house.fleet.view()
         principal = authenticate(key_of(request.headers.raw), catalog)
-        return Cards(principal, catalog, house.fleet.view())
+        with await house.limits.enter(catalog, principal):
+            listing = None if "model" in request.path_params else await listings.of(principal, catalog, view)
+            return Cards(principal, catalog, view), listing
 
     @router.get("/models")
     async def list_models(
         request: Request, limit: Limit = PAGE, after_id: str | None = None, before_id: str | None = None
-    ) -> dict[str, Any]:
+    ) -> Any:
         """Every name that this key may send as `model`: aliases, versions, own mappings, and base models. The query is
         of Anthropic's form, which comes in pages.
         """
-        listed = list(cards(request).all())
+        own, listing = await cards(request)
+        assert listing is not None
         if ANTHROPIC in request.headers:
-            return _page(listed, limit, after_id, before_id)
-        return {"object": "list", "data": listed}
+            return _page(own, listing, limit, after_id, before_id)
+        return _Long(listing.document, media_type="application/json")
 
     @router.get("/models/{model:path}")
     async def retrieve_model(model: str, request: Request) -> dict[str, Any]:
         """One of them, by a name with or without slashes."""
-        card = cards(request).one(model)
+        own, _ = await cards(request)
+        card = own.one(model)
         return _as_anthropic_has_it(card) if ANTHROPIC in request.headers else card
 
     @router.delete("/models/{model:path}")
@@ -84,17 +94,28 @@ def _not_deletable(model: str) -> Forbidden:
     )
 
 
-def _page(cards: Sequence[Card], limit: int, after_id: str | None, before_id: str | None) -> dict[str, Any]:
+class _Long(Response):
+    """One whose bytes many connections may wait for: none has a copy."""
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        view = memoryview(self.body)
+        for at in range(0, len(view), AT_ONCE_BYTES):
+            await send({"type": "http.response.body", "body": view[at : at + AT_ONCE_BYTES], "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _page(cards: Cards, listing: Listing, limit: int, after_id: str | None, before_id: str | None) -> dict[str, Any]:
     """Some cards in a row. Raises `BadRequest` for an id that is not listed."""
-    ids = [card["id"] for card in cards]
-    begins, ends = 0, len(ids)
+    places = listing.places
+    begins, ends = 0, len(places)
     if after_id is not None:
-        begins = _place(ids, after_id, "after_id") + 1
+        begins = _place(places, after_id, "after_id") + 1
     if before_id is not None:
-        ends = _place(ids, before_id, "before_id")
+        ends = _place(places, before_id, "before_id")
         if after_id is None:
             begins = max(0, ends - limit)
-    shown = [_as_anthropic_has_it(card) for card in cards[begins:ends][:limit]]
+    shown = [_as_anthropic_has_it(cards.one(name)) for name in islice(places, begins, min(ends, begins + limit))]
     more = begins > 0 if before_id is not None and after_id is None else begins + len(shown) < ends
     return {
         "data": shown,
@@ -104,14 +125,14 @@ def _page(cards: Sequence[Card], limit: int, after_id: str | None, before_id: st
     }
 
 
-def _place(ids: Sequence[str], wanted: str, param: str) -> int:
-    if wanted not in ids:
+def _place(places: Mapping[str, int], wanted: str, param: str) -> int:
+    if wanted not in places:
         raise BadRequest(
             f"'{param}' is '{wanted[:200]}', which is not listed. Send an id of an earlier page.",
             param=param,
             code="invalid_value",
         )
-    return ids.index(wanted)
+    return places[wanted]
 
 
 def _as_anthropic_has_it(card: Card) -> dict[str, Any]:

@@ -98,6 +98,11 @@ QUEUE = _times(
     "among an engine's adapters), turn (at engines that are full), engine (that comes back).",
     LONG_S,
 )
+STRANGERS = _counter(
+    "strangers",
+    "api answer",
+    "Requests without a valid key. api: admin, tenant. answer: refused, slowed (too many of their address).",
+)
 REFUSALS = _counter(
     "refusals",
     "reason",

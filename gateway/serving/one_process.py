@@ -8,10 +8,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from gateway.app import Gateway
-from gateway.serving.server import Server, server_config
+from gateway.serving.crowd import Crowd, room_of
+from gateway.serving.server import BACKLOG, Server, server_config
 from gateway.settings import GatewaySettings
 from registry.errors import InvalidInput
 from telemetry.logs import log_to_stderr
+
+FILES_OF_BACKLOG = 8
+"""All connections that wait are accepted in one turn: they take an eighth of the files at most."""
+MOST_FILES = 1 << 20
+"""Where the system names no limit."""
 
 
 def serve(settings: GatewaySettings, inherited: Sequence[int] = (), token: str | None = None) -> None:
@@ -20,11 +26,21 @@ def serve(settings: GatewaySettings, inherited: Sequence[int] = (), token: str |
     Raises `InvalidInput` for a descriptor that is no socket.
     """
     sockets = [_inherited(fd) for fd in inherited]
-    _raise_open_files_limit()
+    open_files = _raise_open_files_limit()
+    backlog = min(BACKLOG, open_files // FILES_OF_BACKLOG)
+    most = room_of(open_files, backlog)
+    crowd = Crowd(most, settings.max_connections_per_address, settings.trusted_proxies)
+    settings = settings.model_copy(update={"max_in_flight": min(settings.max_in_flight, most)})
     log_to_stderr(settings)
     app = Gateway(settings, leads=not inherited, token=token)
     config = server_config(
-        app, settings.host, settings.port, grace_s=settings.stop_grace_s, keep_alive_s=settings.keep_alive_s
+        app,
+        settings.host,
+        settings.port,
+        grace_s=settings.stop_grace_s,
+        keep_alive_s=settings.keep_alive_s,
+        crowd=crowd,
+        backlog=backlog,
     )
     if not inherited and settings.admin_address is not None:
         sockets = [config.bind_socket(), socket.create_server(settings.admin_address)]
@@ -49,7 +65,8 @@ def _inherited(fd: int) -> socket.socket:
         ) from error
 
 
-def _raise_open_files_limit() -> None:
-    """Every client and every engine connection is a file; take what the system allows."""
+def _raise_open_files_limit() -> int:
+    """Every client and every engine connection is a file; take what the system allows, and return that."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard != resource.RLIM_INFINITY else MOST_FILES

@@ -8,9 +8,10 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from gateway.api.asgi import ON_DISCONNECT
+from gateway.api.asgi import ON_DISCONNECT, ON_KNOWN
 from gateway.api.request_ids import new_id
-from gateway.errors import BadRequest
+from gateway.errors import ApiError, BadRequest, Overloaded
+from gateway.serving.crowd import Crowd
 from gateway.serving.reading import ReadingClock
 from gateway.serving.transfer import is_read, refuse_coding
 from gateway.serving.upgrade import PlainProtocol
@@ -131,6 +132,8 @@ class Cycle(RequestResponseCycle):
 class BoundedProtocol(PlainProtocol):
     """Closes a connection on which too much comes, or nothing whole in time, of what is no body that is asked for."""
 
+    crowd = Crowd()
+    """Among whose connections it is; any number, unless a server has its own."""
     head_timeout_s = HEAD_TIMEOUT_S
     reads_within_s = READS_WITHIN_S
     unwanted_bytes_per_s = UNWANTED_BYTES_PER_S
@@ -151,6 +154,10 @@ class BoundedProtocol(PlainProtocol):
         self._clock: asyncio.TimerHandle | None = self.loop.call_later(self.timeout_keep_alive, transport.close)
         self._new = True
         """Nothing has come yet: load balancers open connections before they need them."""
+        self._guest = self.crowd.enter(transport, self.client[0] if self.client else "")
+        if self._guest is None:
+            full = Overloaded("There are too many connections.", code="too_many_connections", retry_after_s=1)
+            self._refuse(503, full)
 
     def data_received(self, data: bytes) -> None:
         """Whatever comes while no request is served must become one in time: a head, or the rest of a body that was
@@ -238,7 +245,7 @@ class BoundedProtocol(PlainProtocol):
         elif not self.transport.is_closing():
             self._refuse(400, BadRequest("This is no HTTP/1.1 request.", code="invalid_http"))
 
-    def _refuse(self, status: int, error: BadRequest) -> None:
+    def _refuse(self, status: int, error: ApiError) -> None:
         """An answer to what never becomes a request, and the end of the connection."""
         error.request_id = new_id()
         body = error.envelope()
@@ -250,6 +257,8 @@ class BoundedProtocol(PlainProtocol):
         """Tell the request that is answered, and those behind it: uvicorn tells only the one that was read last."""
         self._stop_clock()
         self._reading.stop()
+        if self._guest is not None:
+            self._guest.leave()
         for cycle, _ in self.pipeline:
             cycle.disconnected = True
         self.pipeline.clear()
@@ -270,6 +279,8 @@ class BoundedProtocol(PlainProtocol):
 
     def on_response_complete(self) -> None:
         """The last bytes of an answer have to be read too, if the connection ends with it."""
+        if self._guest is not None:
+            self._guest.ends()
         super().on_response_complete()
         self._reading.start_if_closing()
 
@@ -282,7 +293,10 @@ class BoundedProtocol(PlainProtocol):
         cycle.__class__ = Cycle  # uvicorn makes it, and has no seam for another one
         served = self._serving = cast(Cycle, cycle)
         scope: Any = served.scope
-        scope["extensions"] = {ON_DISCONNECT: served.on_disconnect}
+        guest = self._guest
+        if guest is not None:
+            guest.begins()
+            scope["extensions"] = {ON_DISCONNECT: served.on_disconnect, ON_KNOWN: guest.known}
         super()._start_asgi_task(cycle, app if is_read(cycle.scope["headers"]) else refuse_coding)
 
     def _stop_clock(self) -> None:

@@ -14,8 +14,10 @@ from typing import Any
 
 import uvicorn
 
+from gateway.serving.crowd import Crowd
 from gateway.serving.protocol import BoundedProtocol
 
+BACKLOG = 2_048
 ROUNDS = 10_000, 20, 20
 """Objects that are new before the garbage collector looks through them, and how many such rounds there are before one
 that looks at older ones too. Requests leave next to no cycles behind: with Python's own 700 it found nothing, again and
@@ -72,16 +74,27 @@ def spare_what_lives() -> None:
         ctypes.CDLL(None).malloc_trim(0)  # what importing took and freed
 
 
-def server_config(gateway: Any, host: str, port: int, *, grace_s: int, keep_alive_s: int = 75) -> uvicorn.Config:
+def server_config(
+    gateway: Any,
+    host: str,
+    port: int,
+    *,
+    grace_s: int,
+    keep_alive_s: int = 75,
+    crowd: Crowd | None = None,
+    backlog: int = BACKLOG,
+) -> uvicorn.Config:
     """uvicorn's settings of a gateway; `grace_s` is how long running answers may go on after SIGTERM, `keep_alive_s`
-    how long a connection may idle.
+    how long a connection may idle. Its connections are of the `crowd`, and `backlog` of them wait to be accepted.
     """
+    protocol: Any = BoundedProtocol if crowd is None else type("CrowdProtocol", (BoundedProtocol,), {"crowd": crowd})
     return uvicorn.Config(
         gateway,
         host=host,
         port=port,
         loop="uvloop",
-        http=BoundedProtocol,
+        http=protocol,
+        backlog=backlog,
         ws="none",
         access_log=False,
         proxy_headers=False,
