@@ -48,4 +48,9 @@ async def in_thread(threads: Executor, work: Callable[[], T], *give_back: GiveBa
             end()
         raise
     working.add_done_callback(done)
-    return await asyncio.shield(working)
+    try:
+        return await asyncio.shield(working)
+    finally:
+        del (
+            working
+        )  # or what it raised, its traceback, this frame and it would wait in a ring for the garbage collector

@@ -4,11 +4,14 @@ at once, large ones beside the event loop.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from gateway.api.fields.caps import Caps
+from gateway.api.fields.faults import SeveralFaults
 from gateway.bytes_in_flight import HeldBytes
 from gateway.desk import LARGE_BYTES, Desk
+from gateway.errors import ApiError
 from gateway.handoffs import Call, InferenceRequest, Principal
 from gateway.sealed_body import SEALED_FROM, SealedBody, SealedItems, parsed_bytes
 
@@ -20,12 +23,24 @@ async def parse(
     raise.
     """
     allow_unknown = principal.allow_unknown_fields
-    work = partial(call.dialect.parse, body, caps=caps, allow_unknown=allow_unknown, model=call.model)
+    work = partial(_parsed, partial(call.dialect.parse, body, caps=caps, allow_unknown=allow_unknown, model=call.model))
     if len(body) < LARGE_BYTES:  # it is sealed before anything is waited for, as a rule
         return work()
     request, parsed = await desk.do(principal.tenant, len(body), lambda: (work(), parsed_bytes(body)))
     held.asked(parsed)
     return request
+
+
+def _parsed(parse: Callable[[], InferenceRequest]) -> InferenceRequest:
+    """The checked request. What is raised has nothing of the body with it: frames of a traceback have it, in rings that
+    wait for the garbage collector.
+    """
+    try:
+        return parse()
+    except ApiError as error:
+        for one in (error, *(error.faults if isinstance(error, SeveralFaults) else ())):
+            one.__traceback__ = one.__context__ = one.__cause__ = None
+        raise error from None
 
 
 async def seal(desk: Desk, principal: Principal, request: InferenceRequest, held: HeldBytes) -> InferenceRequest:
