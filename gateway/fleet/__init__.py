@@ -24,8 +24,9 @@ mirror.
   and only a swap may use it: so old and new fit beside each other. Files of a materialised adapter are read-only, in
   a folder named by digest, and never deleted: vLLM re-reads them, and dies if it cannot.
 * Slots are counted by us too (`slots.py`): vLLM runs --max-loras adapters at a time, and a request is sent when its
-  adapter is one of them. Whoever runs fewest is next, and one slot is kept for tenants that run none. Loads go by turns
-  of tenants (`load_queue.py`), and room for one is made by the tenant that holds most (`eviction.py`).
+  adapter is one of them. Whoever runs fewest is next, and one slot is kept for tenants that run none. A worker alone
+  gives them out itself, else the controller does (`shared_slots.py`). Loads go by turns of tenants (`load_queue.py`),
+  and room for one is made by the tenant that holds most (`eviction.py`).
 * States of an engine: `new`, `up`, `slow` (missed a check, may be busy), `draining` (by order), `hung` (requests on
   it, no step and no byte for `SWITCHYARD_ENGINE_HUNG_AFTER_S`, and a probe that is not answered), `down`, `starting`
   (it answers again, and is being met: requests wait for it as for a cold load, when no other engine serves their

@@ -45,10 +45,11 @@ from gateway.fleet.placement import Placement, claims_in
 from gateway.fleet.publication import Publication
 from gateway.fleet.requests import Errands, WorkerRequests
 from gateway.fleet.sampling import Sampling
+from gateway.fleet.shared_slots import SharedSlots
 from gateway.fleet.status import fleet_document
 from gateway.fleet.swap import SwapRunner
 from gateway.fleet.trials import Trials
-from gateway.fleet.view import ColdAdapterFailed
+from gateway.fleet.view import ColdAdapterFailed, runs
 from gateway.fleet.wire import (
     CatalogMoved,
     Disputed,
@@ -77,6 +78,8 @@ class ControllerSettings:
     """How long a swap waits for requests on the old version before it calls itself done without them."""
     requests_per_home: float = 32.0
     """Mean requests in flight on an adapter for each engine that it is given."""
+    reserved_slots: int = 1
+    """Slots of each engine that are kept for tenants that have none; not in seconds."""
     queued_loads_per_tenant: int = 64
     """Loads of one tenant that wait for their turn on one engine; not in seconds."""
     response_days: int = 30
@@ -108,6 +111,7 @@ class Controller:
         self.hub = hub
         self.swaps = SwapRunner(self, registry, term.token, settings.drain_timeout_s, tracing)
         self.term = term
+        self.slots = SharedSlots(hub, settings.reserved_slots, lambda: len(catalog().adapters_of))
         self.books = Books(registry, term.token)
         self.sampling = Sampling()
         self.traffic = Traffic(settings.naming)
@@ -253,6 +257,7 @@ class Controller:
     def publish(self) -> int:
         """Tell workers what changed; the revision of the view that has it."""
         changes = self._publication.changes(self.engines, self.placement.demand.copies)
+        self.slots.fit({engine.url: runs(engine.declared, engine.slots) for engine in self.engines})
         return self.hub.publish(changes) if changes else self.hub.revision
 
     # The rounds
@@ -275,6 +280,7 @@ class Controller:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        self.slots.close()
         await asyncio.to_thread(self._experiments.close)
         await self.books.close(self.engines)
         for engine in self.engines:

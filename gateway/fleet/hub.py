@@ -82,6 +82,8 @@ class Hub:
         """Engine URL → `time.monotonic()` when any worker last got a byte from it."""
         self.uses: dict[int, int] = {}
         """Requests by version id since somebody last emptied it."""
+        self.on_links: Callable[[], None] = lambda: None
+        """Called when a worker has linked, or gone."""
         self._token = token
         self._strangers: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         """By the task that waits for their proof, in the order in which they came."""
@@ -168,6 +170,7 @@ class Hub:
         for version, number in hello.uses.items():
             self.uses[version] = self.uses.get(version, 0) + number
         link.send(welcome, *snapshot(), Published(self.revision))
+        self.on_links()
         try:
             while True:
                 message = await read_from_worker(channel)
@@ -178,6 +181,7 @@ class Hub:
         finally:
             if self.links.get(hello.worker) is link:
                 del self.links[hello.worker]
+                self.on_links()
             self._wake_waiters()
 
     def publish(self, changes: Sequence[FromController]) -> int:

@@ -176,6 +176,7 @@ def candidate_of(
             retire_after_s=settings.retire_after_s,
             drain_timeout_s=settings.drain_timeout_s,
             requests_per_home=settings.requests_per_home,
+            reserved_slots=settings.engine_reserved_slots,
             queued_loads_per_tenant=settings.engine_queued_loads_per_tenant,
             response_days=settings.response_days,
             outcome_days=settings.outcome_days,

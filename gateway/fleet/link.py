@@ -31,7 +31,9 @@ LOOK_UP_EVERY_S = 2.0
 
 
 class ControllerLink:
-    """`greet` is called when a link is there, `report` four times a second while it is, `take` for what comes."""
+    """`greet` is called when a link is there, `report` four times a second while it is, `take` for what comes, and
+    `lost` when it has broken.
+    """
 
     def __init__(
         self,
@@ -40,6 +42,7 @@ class ControllerLink:
         greet: Callable[[], None],
         report: Callable[[], None],
         take: Callable[[FromController], None],
+        lost: Callable[[], None],
     ) -> None:
         """`secret` is the fleet's."""
         self.ids = count(1)
@@ -49,6 +52,7 @@ class ControllerLink:
         self._greet = greet
         self._report = report
         self._take = take
+        self._lost = lost
         self._channel: Channel | None = None
         self._lease: Lease | None = None
         """Of the controller that was known last."""
@@ -122,6 +126,7 @@ class ControllerLink:
                 self._receive(await read_from_controller(channel))
         finally:
             self._channel = None
+            self._lost()
             for task in background:
                 task.cancel()
             writer.close()

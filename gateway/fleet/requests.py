@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.fleet.hub import Hub, WorkerLink
+from gateway.fleet.shared_slots import SharedSlots
+from gateway.fleet.slot_messages import SlotLeft, SlotsHeld, SlotWanted
 from gateway.fleet.view import ColdAdapterFailed
 from gateway.fleet.wire import Borrow, Disputed, Ensure, Ensured, FromWorker, Inspect, Inspected, Lent, Lost, Wake
 from gateway.limits.lending import Pool
@@ -48,6 +50,10 @@ class RequestContext(Protocol):
     @property
     def hub(self) -> Hub:
         """The links to workers."""
+
+    @property
+    def slots(self) -> SharedSlots:
+        """What workers share of engines."""
 
     @property
     def errands(self) -> Errands:
@@ -105,6 +111,8 @@ class WorkerRequests:
                 link.send(Inspected(message.id, self._controller.traffic.samples(message.gateway)))
             case AskTraffic():
                 self._controller.errands.run(self._tell_of_traffic(link, message))
+            case SlotsHeld() | SlotWanted() | SlotLeft():
+                self._controller.slots.take(link, message)
             case Inspect():
                 self._controller.errands.run(self._describe(link, message.id))
 

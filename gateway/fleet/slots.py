@@ -46,11 +46,18 @@ class Slots:
     adapter is a number, and always of the same tenant, or of `NOBODY`.
     """
 
-    def __init__(self, most: float, reserve: int, tenants: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        most: float,
+        reserve: int,
+        tenants: Callable[[], int],
+        on_closed: Callable[[int], object] = lambda _adapter: None,
+    ) -> None:
         self.most = most
         """`math.inf` while it is not known."""
         self._reserve = reserve
         self._tenants = tenants
+        self._on_closed = on_closed
         self._held: dict[int, _Slot] = {}
         self._number: Counter[str] = Counter()
         """Tenant → slots that it has; nobody has 0."""
@@ -73,6 +80,19 @@ class Slots:
         """The engine turns out to run so many."""
         self.most = most
         self._let_in(now)
+
+    def adopt(self, adapter: int, tenant: str, users: int, now: float) -> None:
+        """So many use the adapter's slot already, whether or not there is room."""
+        slot = self._held.get(adapter) or self._open(adapter, tenant, now)
+        slot.users += users
+
+    def hand_over(self) -> tuple[list[tuple[int, str, int]], list[Ticket]]:
+        """Adapters with their tenants and users, and who waits; none of it is here any more."""
+        held = [(adapter, slot.tenant, slot.users) for adapter, slot in self._held.items()]
+        waiting = [ticket for lines in self._lines.values() for line in lines.values() for ticket in line]
+        for table in (self._held, self._number, self._lines):
+            table.clear()
+        return held, waiting
 
     def held_by(self, tenant: str) -> int:
         """Slots that a tenant has."""
@@ -126,13 +146,15 @@ class Slots:
         """Close a slot if it is time to; seconds until this is to be asked again, `None` when nobody waits."""
         if (first := self._first()) is None:
             return None
-        slot = self._to_close(first[0])
-        if slot is None:
+        adapter = self._to_close(first[0])
+        if adapter is None:
             return HELD_S
+        slot = self._held[adapter]
         due_s = max(slot.since_s, self._closed_s) + HELD_S - now
         if due_s > 0:
             return due_s
         slot.closing, self._closed_s = True, now
+        self._on_closed(adapter)
         return HELD_S
 
     def _may_open(self, tenant: str) -> bool:
@@ -177,13 +199,13 @@ class Slots:
             del self._lines[tenant]
         return line
 
-    def _to_close(self, tenant: str) -> _Slot | None:
-        """The slot that should make room for this tenant: of who has most, the one that was opened first."""
-        opened = [slot for slot in self._held.values() if not slot.closing]
-        number = Counter(slot.tenant for slot in opened)
+    def _to_close(self, tenant: str) -> int | None:
+        """Whose slot should make room for this tenant: of who has most, the one that was opened first."""
+        opened = {adapter: slot for adapter, slot in self._held.items() if not slot.closing}
+        number = Counter(slot.tenant for slot in opened.values())
         own = number[tenant]
-        found = [slot for slot in opened if slot.tenant == tenant or number[slot.tenant] > own]
-        most = min(found, key=lambda slot: (-number[slot.tenant], slot.since_s), default=None)
-        if most is not None and most.tenant == tenant and own < self.held_by(tenant):
+        found = [one for one, slot in opened.items() if slot.tenant == tenant or number[slot.tenant] > own]
+        most = min(found, key=lambda one: (-number[opened[one].tenant], opened[one].since_s), default=None)
+        if most is not None and opened[most].tenant == tenant and own < self.held_by(tenant):
             return None  # one at a time for one's own sake: what is closed cannot take what could run there
         return most

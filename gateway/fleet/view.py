@@ -27,6 +27,13 @@ class ColdAdapterFailed(Exception):
         self.tenants_own = tenants_own
 
 
+def runs(engine: Engine, slots: int | None) -> float:
+    """Different adapters that requests may be on at a time. Of an engine's places one is a swap's, one may be the zero
+    adapter's, and in one nothing runs that could not make room for a load.
+    """
+    return min(slots or math.inf, max(1, engine.places - 3))
+
+
 @dataclass(frozen=True, slots=True)
 class EngineView:
     """One engine that takes traffic. `resident` maps version ids to the names that the engine knows them by."""
@@ -40,16 +47,13 @@ class EngineView:
     base_of_adapters: str | None = field(init=False)
     """Digest of the base whose versions it can serve; `None` where its kind takes no adapters."""
     runs: float = field(init=False)
-    """Different adapters that requests may be on at a time; `math.inf` where nothing bounds them. Of its places one is
-    the swap's, one may be the zero adapter's, and in one nothing runs that could not make room for a load.
-    """
+    """Different adapters that requests may be on at a time."""
 
     def __post_init__(self) -> None:
         """Take them from the declaration."""
         object.__setattr__(self, "url", self.declared.url)
         object.__setattr__(self, "base_of_adapters", base_of_adapters(self.declared))
-        runs = min(self.status.slots or math.inf, max(1, self.declared.places - 3))
-        object.__setattr__(self, "runs", runs)
+        object.__setattr__(self, "runs", runs(self.declared, self.status.slots))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 Both ends are ours and of one version, so the messages are plain dataclasses; pydantic reads them, orjson writes them.
 
 worker → controller     Hello, Report, Ensure, Lost, Disputed, Wake, Inspect, Borrow, Counted, AskTraffic,
-                        AskSamples
+                        AskSamples, and of `slot_messages.py`
 controller → worker     Welcome, Engines, EngineChanged, Copies, Published, Ensured, CatalogMoved, Inspected, Lent,
-                        Alive
+                        Alive, and of `slot_messages.py`
 
 Both ends speak at least every half second, so that one which was paused, or whose host is gone, is not waited for.
 """
@@ -21,6 +21,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from gateway.engines.engine import Engine, EngineStatus
 from gateway.fleet.channel import Channel, LinkBroken
+from gateway.fleet.slot_messages import Sharing, SlotClosing, SlotGiven, SlotLeft, SlotsHeld, SlotWanted
 from gateway.handoffs import Endpoint
 from gateway.limits.lending import CapWish, Grants, RateWish
 from gateway.metrics.counts import AskSamples, AskTraffic, Counted
@@ -208,9 +209,36 @@ class Alive:
     kind: Literal["alive"] = "alive"
 
 
-FromWorker = Hello | Report | Ensure | Lost | Disputed | Wake | Inspect | Borrow | Counted | AskTraffic | AskSamples
+FromWorker = (
+    Hello
+    | Report
+    | Ensure
+    | Lost
+    | Disputed
+    | Wake
+    | Inspect
+    | Borrow
+    | Counted
+    | AskTraffic
+    | AskSamples
+    | SlotsHeld
+    | SlotWanted
+    | SlotLeft
+)
 FromController = (
-    Welcome | Engines | EngineChanged | Copies | Published | Ensured | CatalogMoved | Inspected | Lent | Alive
+    Welcome
+    | Engines
+    | EngineChanged
+    | Copies
+    | Published
+    | Ensured
+    | CatalogMoved
+    | Inspected
+    | Lent
+    | Alive
+    | Sharing
+    | SlotGiven
+    | SlotClosing
 )
 
 _FROM_WORKER: TypeAdapter[FromWorker] = TypeAdapter(Annotated[FromWorker, Field(discriminator="kind")])

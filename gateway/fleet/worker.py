@@ -22,6 +22,7 @@ from gateway.fleet.line import UNKNOWN, Lines
 from gateway.fleet.link import ControllerLink
 from gateway.fleet.mirror import Mirror
 from gateway.fleet.second_asks import SecondAsks
+from gateway.fleet.slot_messages import Sharing, SlotClosing, SlotGiven
 from gateway.fleet.view import FleetView, InFlight
 from gateway.fleet.wire import (
     Borrow,
@@ -79,7 +80,7 @@ class FleetWorker:
         self.lines.room.on_waited = lambda seconds: self.on_waited("turn", seconds)
         self.informed = asyncio.Event()
         """Set once a controller has told us of its engines."""
-        self.link = ControllerLink(leadership, secret, self._greet, self._report_again, self._take)
+        self.link = ControllerLink(leadership, secret, self._greet, self._report_again, self._take, self.slots.be_alone)
         self.loads = AwaitedLoads(self.link)
         self._mirror = Mirror(engine_key, self.breaker)
         self._worker_id = worker_id
@@ -183,6 +184,12 @@ class FleetWorker:
         match message:
             case Ensured():
                 self.loads.end(message)
+            case Sharing() if message.shared:
+                self.slots.share(frozenset(message.scarce), self.link.send)
+            case Sharing():
+                self.slots.be_alone()
+            case SlotGiven() | SlotClosing():
+                self.slots.take(message)
             case CatalogMoved():
                 self._on_catalog_moved(message.revision)
             case Published():
