@@ -46,6 +46,7 @@ from gateway.fleet.publication import Publication
 from gateway.fleet.requests import Errands, WorkerRequests
 from gateway.fleet.sampling import Sampling
 from gateway.fleet.shared_slots import SharedSlots
+from gateway.fleet.shares import SpreadShares
 from gateway.fleet.status import fleet_document
 from gateway.fleet.swap import SwapRunner
 from gateway.fleet.trials import Trials
@@ -144,6 +145,8 @@ class Controller:
             lambda: not term.over,
         )
         self.departures = Departures(self)
+        self._shares = SpreadShares()
+        hub.on_report = self._share
         self.trials = Trials(self._refuse)
         self._orders = ReadOrders(registry, hub, engines)
         self._experiments = DecideExperiments(registry, term.token, self.errands)
@@ -199,6 +202,9 @@ class Controller:
             raise ColdAdapterFailed(f"the engine is down ({fault})", permanent=False)
         await self.loading.ensure(engine, version, for_swap=for_swap)
         self.publish()  # it may have got there this moment: who is told that it is there must find it in its view
+
+    def _share(self) -> None:
+        self._shares.spread(self.hub.links, [engine.declared for engine in self.engines])
 
     def lost(self, engine_url: str, name: str) -> None:
         """An engine said that it does not know an adapter that we thought resident."""

@@ -49,6 +49,12 @@ class WorkerLink:
     """Likewise, those that are copies of requests."""
     by_version: dict[int, int] = field(default_factory=dict)
     """Version id → requests that were given it, as reported last."""
+    running: dict[str, int] = field(default_factory=dict)
+    """Engine URL → slots that it uses there, as reported last."""
+    waiting: dict[str, int] = field(default_factory=dict)
+    """Digest of a base → requests that wait for a slot, as reported last."""
+    standings: tuple[tuple[str, str, int, int, int], ...] = ()
+    """As in its last `Report`."""
 
     def send(self, *messages: FromController) -> None:
         """Queue messages; a worker that does not read is cut off."""
@@ -84,6 +90,8 @@ class Hub:
         """Requests by version id since somebody last emptied it."""
         self.on_links: Callable[[], None] = lambda: None
         """Called when a worker has linked, or gone."""
+        self.on_report: Callable[[], None] = lambda: None
+        """Called when a worker has reported."""
         self._token = token
         self._strangers: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         """By the task that waits for their proof, in the order in which they came."""
@@ -207,11 +215,13 @@ class Hub:
         link.counts = {(url, name): number for url, name, number in report.in_flight}
         link.copies = {(url, name): number for url, name, number in report.copies}
         link.by_version = report.by_version
+        link.running, link.waiting, link.standings = report.running, report.waiting, report.standings
         for url, version, number, age_s in report.uses:
             self.last_used_s[url, version] = max(self.last_used_s.get((url, version), 0.0), now - age_s)
             self.uses[version] = self.uses.get(version, 0) + number
         for url, age_s in report.last_bytes.items():
             self.heard_s[url] = max(self.heard_s.get(url, 0.0), now - age_s)
+        self.on_report()
         self._wake_waiters()
 
     def forget(self, url: str) -> None:

@@ -20,6 +20,8 @@ from gateway.fleet.view import EngineView, FleetView
 
 UNKNOWN = 1024
 """What an engine runs at once of which nobody says it: vLLM's default on the largest GPUs."""
+MOST_TOLD = 50
+"""Tenants that a worker tells the controller of, those of which most waits."""
 LEAST_RETRY_S, MOST_RETRY_S = 1, 60
 
 
@@ -291,6 +293,14 @@ class Lines:
         """Engines have come, gone or changed."""
         for line in self._lines.values():
             line.look_anew()
+
+    def told(self) -> tuple[dict[str, int], dict[str, int], tuple[tuple[str, str, int, int, int], ...]]:
+        """`running`, `waiting` and `standings` of a `Report`."""
+        waiting = {base: line.waiting for base, line in self._lines.items() if line.waiting}
+        standings = [(base, *standing) for base in waiting for standing in self._lines[base].standings()]
+        if len(standings) > MOST_TOLD:
+            standings = sorted(standings, key=lambda one: -one[4])[:MOST_TOLD]
+        return self.room.used, waiting, tuple(standings)
 
     def all(self) -> Mapping[str, Line]:
         """By the digest of the base."""

@@ -48,6 +48,8 @@ def _engine(hub: Hub, demand: Demand, engine: ManagedEngine) -> dict[str, Any]:
         "chat_template": engine.profile.chat_template,
         "boot_s": engine.residency.boot,
         "in_flight": hub.running_on(engine.url),
+        "max_num_seqs": engine.declared.max_num_seqs,
+        **_line(hub, engine.declared.base_digest),
         "running": look.running if look else None,
         "waiting": look.waiting if look else None,
         "kv_usage": look.kv_usage if look else None,
@@ -81,6 +83,25 @@ def _engine(hub: Hub, demand: Demand, engine: ManagedEngine) -> dict[str, Any]:
                 "requests_per_s": round(demand.heat(version_id), 3),
             }
             for version_id, entry in (engine.residency.resident.items() if holds else ())
+        ],
+    }
+
+
+def _line(hub: Hub, base_digest: str) -> dict[str, Any]:
+    """Who waits in workers until an engine of the base has room; who is next comes first, as far as one can tell."""
+    found: dict[str, list[int]] = {}
+    for link in hub.links.values():
+        for base, tenant, weight, running, waiting in link.standings:
+            if base == base_digest:
+                sums = found.setdefault(tenant, [weight, 0, 0])
+                sums[1] += running
+                sums[2] += waiting
+    next_first = sorted(found.items(), key=lambda one: (one[1][1] / one[1][0], one[0]))
+    return {
+        "line_waiting": sum(link.waiting.get(base_digest, 0) for link in hub.links.values()),
+        "line": [
+            {"tenant": tenant, "weight": weight, "running": running, "waiting": waiting}
+            for tenant, (weight, running, waiting) in next_first
         ],
     }
 

@@ -4,8 +4,8 @@ Both ends are ours and of one version, so the messages are plain dataclasses; py
 
 worker → controller     Hello, Report, Ensure, Lost, Disputed, Wake, Inspect, Borrow, Counted, AskTraffic,
                         AskSamples, and of `slot_messages.py`
-controller → worker     Welcome, Engines, EngineChanged, Copies, Published, Ensured, CatalogMoved, Inspected, Lent,
-                        Alive, and of `slot_messages.py`
+controller → worker     Welcome, Engines, EngineChanged, Copies, Shares, Published, Ensured, CatalogMoved, Inspected,
+                        Lent, Alive, and of `slot_messages.py`
 
 Both ends speak at least every half second, so that one which was paused, or whose host is gone, is not waited for.
 """
@@ -62,6 +62,12 @@ class Report:
     """Version id → requests that were given it, also those that wait for a limit or a load."""
     copies: tuple[tuple[str, str, int], ...] = ()
     """As `in_flight`, those of them that are copies of requests."""
+    running: dict[str, int] = field(default_factory=dict)
+    """Engine URL → slots that it uses there."""
+    waiting: dict[str, int] = field(default_factory=dict)
+    """Digest of a base → requests that wait until an engine of it has a slot."""
+    standings: tuple[tuple[str, str, int, int, int], ...] = ()
+    """(digest of a base, tenant, weight, running, waiting) of those that wait, as far as they are told of."""
     kind: Literal["report"] = "report"
 
 
@@ -158,6 +164,14 @@ class Copies:
 
 
 @dataclass(frozen=True, slots=True)
+class Shares:
+    """How many slots this worker may use on each engine, by its URL."""
+
+    most: dict[str, int]
+    kind: Literal["shares"] = "shares"
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """The end of one set of changes; the worker applies the set at once and reports `revision`."""
 
@@ -230,6 +244,7 @@ FromController = (
     | Engines
     | EngineChanged
     | Copies
+    | Shares
     | Published
     | Ensured
     | CatalogMoved

@@ -40,6 +40,7 @@ from gateway.fleet.wire import (
     Lost,
     Published,
     Report,
+    Shares,
     Wake,
     Welcome,
 )
@@ -87,6 +88,8 @@ class FleetWorker:
         self._on_catalog_moved = on_catalog_moved
         self._changes: list[FromController] = []
         self._seen = 0
+        self._shares: dict[str, int] = {}
+        """Engine URL → slots that this worker may use there, as it was told last."""
         self._uses: dict[int, int] = {}
         """Requests by version id since this worker began."""
         self._disputed_s: dict[tuple[str, Endpoint], float] = {}
@@ -192,6 +195,9 @@ class FleetWorker:
                 self.slots.take(message)
             case CatalogMoved():
                 self._on_catalog_moved(message.revision)
+            case Shares():
+                self._shares = message.most
+                self._allow()
             case Published():
                 self._apply(self._changes)
                 self._changes = []
@@ -206,10 +212,19 @@ class FleetWorker:
 
     def _apply(self, changes: list[FromController]) -> None:
         self._mirror.apply(changes)
-        self.lines.allow({engine.url: engine.declared.max_num_seqs or UNKNOWN for engine in self.view().engines})
+        self._allow()
         self.slots.fit({engine.url: engine.runs for engine in self._mirror.view.engines})
         routed = set(self._mirror.names())
         self.in_flight.awaited = {key for key in self.in_flight.counts if key not in routed}
+
+    def _allow(self) -> None:
+        """Of engines of which no controller has told a share, all is ours: it does so with the next report."""
+        self.lines.allow(
+            {
+                engine.url: self._shares.get(engine.url, engine.declared.max_num_seqs or UNKNOWN)
+                for engine in self.view().engines
+            }
+        )
 
     def _report_again(self) -> None:
         self._report()
@@ -225,7 +240,11 @@ class FleetWorker:
         for _, version, number, _ in uses:
             self._uses[version] = self._uses.get(version, 0) + number
         copies = tuple((url, name, number) for (url, name), number in self.in_flight.copies.items())
-        self.link.send(Report(self._seen, counts, uses, self._mirror.silences(), self.in_flight.by_version, copies))
+        self.link.send(
+            Report(
+                self._seen, counts, uses, self._mirror.silences(), self.in_flight.by_version, copies, *self.lines.told()
+            )
+        )
 
     def close(self) -> None:
         """Close every engine connection."""

@@ -70,6 +70,15 @@ class LoadsDocument(Shape):
     )
 
 
+class LineDocument(Shape):
+    """A tenant that waits for engines that are full."""
+
+    tenant: str = Field(description="Who waits.")
+    weight: int = Field(description="Its share, beside that of others.")
+    running: int = Field(description="What runs of it on engines of this base, over all workers.")
+    waiting: int = Field(description="Its requests that wait.")
+
+
 class EngineDocument(Shape):
     """One engine."""
 
@@ -98,6 +107,11 @@ class EngineDocument(Shape):
     )
     boot_s: float | None = Field(description="When its process began, in seconds since the epoch.")
     in_flight: int = Field(description="Requests that workers have on it.")
+    max_num_seqs: int | None = Field(None, description="Requests that it runs at once, as declared; null: 1024.")
+    line_waiting: int = Field(
+        0, description="Requests that wait in the gateway until an engine of its base has room, as workers reported."
+    )
+    line: list[LineDocument] = Field([], description="Of whom they are: who is next comes first.")
     running: int | None = Field(description="Requests in its batch, as it says itself; of anybody.")
     waiting: int | None = Field(description="Requests in its queue, as it says itself; of anybody.")
     kv_usage: float | None = Field(description="Part of its KV cache in use, 0 to 1.")

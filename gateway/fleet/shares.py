@@ -1,0 +1,60 @@
+"""How many of an engine's slots each worker may use.
+
+Workers serve side by side and do not ask each other: the controller tells each its share by what all have reported,
+four times a second. While they want less than there is, each may use whatever the others do not, so that nobody waits
+while there is room. When they want more, it is divided evenly, and what one wants less the others have; each has an
+even part whatever the others use, so that who comes to it waits for no message. What of that is more than the engine
+runs at once, the engine has wait:
+
+* Between two reports, n workers that were all idle may begin n times what it runs.
+* After that none begins anything above its share, and what the shares are in all is less than twice what it runs.
+
+Tenants share what a worker has, exactly; one that talks to k of n workers shares in k/n of what is full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from gateway.engines.engine import Engine
+from gateway.fleet.hub import WorkerLink
+from gateway.fleet.line import UNKNOWN
+from gateway.fleet.wire import Shares
+
+
+def shares(most: int, wants: Mapping[str, int]) -> dict[str, int]:
+    """Slots by worker, 1 at least, of an engine that has `most`; `wants` are those that each uses or waits for."""
+    part = max(1, most // max(1, len(wants)))
+    free = most - sum(wants.values())
+    if free >= 0:
+        return {worker: max(part, want + free) for worker, want in wants.items()}
+    found, left = dict[str, int](), most
+    for number, (worker, want) in enumerate(sorted(wants.items(), key=lambda one: one[1])):
+        even = left // (len(wants) - number)
+        found[worker] = max(part, min(want, even))
+        left -= min(want, even)
+    return found
+
+
+class SpreadShares:
+    """What each worker was told last."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, tuple[WorkerLink, dict[str, int]]] = {}
+
+    def spread(self, links: Mapping[str, WorkerLink], engines: Iterable[Engine]) -> None:
+        """Tell every worker whose share has changed."""
+        news: dict[str, dict[str, int]] = {worker: {} for worker in links}
+        for engine in engines:
+            wants = {
+                worker: link.running.get(engine.url, 0) + link.waiting.get(engine.base_digest, 0)
+                for worker, link in links.items()
+            }
+            for worker, share in shares(engine.max_num_seqs or UNKNOWN, wants).items():
+                news[worker][engine.url] = share
+        told = {worker: (links[worker], most) for worker, most in news.items()}
+        for worker, (link, most) in told.items():
+            before = self._told.get(worker)
+            if before is None or before[0] is not link or before[1] != most:
+                link.send(Shares(most))
+        self._told = told
