@@ -52,14 +52,19 @@ class GatewayApi:
         """The same with a key; `waited` gets the time that its questions take."""
         return KeyedApi(self, key, waited or Waited())
 
-    async def get(self, key: str, path: str, query: Mapping[str, Any], life_s: float) -> Any:
-        """The document at `path`, at most `life_s` old. Raises `Fault`."""
+    async def get(
+        self, key: str, path: str, query: Mapping[str, Any], life_s: float, timeout_s: float | None = None
+    ) -> Any:
+        """The document at `path`, at most `life_s` old; waited for as long as usual if `timeout_s` is left out. Raises
+        `Fault`.
+        """
         asked = tuple((name, _text(value)) for name, value in query.items() if value is not None)
         question = Question(key, path, asked)
         kept = self._kept.get(question)
         now = time.monotonic()
         if kept is None or now >= kept[0] or (kept[1].done() and (kept[1].cancelled() or kept[1].exception())):
-            task = asyncio.ensure_future(self._ask("GET", path, key, params=question.query))
+            options = {} if timeout_s is None else {"timeout": timeout_s}
+            task = asyncio.ensure_future(self._ask("GET", path, key, params=question.query, **options))
             task.add_done_callback(_look_at)
             kept = (now + life_s, task)
             self._kept[question] = kept
@@ -158,18 +163,20 @@ class KeyedApi:
     key: str
     waited: Waited
 
-    async def get(self, path: str, *, life_s: float = LIFE_S, **query: Any) -> Any:
+    async def get(self, path: str, *, life_s: float = LIFE_S, timeout_s: float | None = None, **query: Any) -> Any:
         """The document at `path`; `None` in the query is left out."""
         began_s = time.monotonic()
         try:
-            return await self.api.get(self.key, path, query, life_s)
+            return await self.api.get(self.key, path, query, life_s, timeout_s)
         finally:
             self.waited.s += time.monotonic() - began_s
 
-    async def get_or(self, path: str, other: Any, *, life_s: float = LIFE_S, **query: Any) -> Any:
+    async def get_or(
+        self, path: str, other: Any, *, life_s: float = LIFE_S, timeout_s: float | None = None, **query: Any
+    ) -> Any:
         """The same, or `other` where the gateway has no such route or thing."""
         try:
-            return await self.get(path, life_s=life_s, **query)
+            return await self.get(path, life_s=life_s, timeout_s=timeout_s, **query)
         except Missing:
             return other
 

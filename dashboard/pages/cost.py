@@ -29,6 +29,8 @@ ROWS = 25
 REPORT_LIFE_S = 120
 """A report adds up the days of its window, today's attempts one by one: it is shared for so long."""
 OUTLOOK_LIFE_S = 600
+LONGEST_S = 90.0
+"""Of such an answer: a month of a thousand tenants is much to add up, beside a gateway that serves."""
 BUDGETS = 12
 DAY_MS = 86_400_000
 WINDOWS = {"month": "this month", "last": "last month", "7d": "7 days", "90d": "90 days"}
@@ -128,6 +130,7 @@ async def report(request: Request) -> HTMLResponse:
         after=address.after,
         limit=ROWS,
         life_s=REPORT_LIFE_S,
+        timeout_s=LONGEST_S,
         **{"from": since},
     )
     of_page = TableAddress("/cost", address.query, address.search, address.sort, address.page, address.after)
@@ -205,12 +208,12 @@ async def outlook(request: Request) -> HTMLResponse:
     admin, now_ms = admin_of(request), time.time() * 1000
     await _in_force(admin)
     forecast, even, anomalies, radar, attention, counts, budgets = await asyncio.gather(
-        admin.get_or("/cost/forecast", None, life_s=OUTLOOK_LIFE_S),
+        admin.get_or("/cost/forecast", None, life_s=OUTLOOK_LIFE_S, timeout_s=LONGEST_S),
         _break_even(request),
-        admin.get_or("/cost/anomalies", None, days=7, life_s=OUTLOOK_LIFE_S),
-        admin.get_or("/cost/radar", None, limit=20, life_s=OUTLOOK_LIFE_S),
+        admin.get_or("/cost/anomalies", None, days=7, life_s=OUTLOOK_LIFE_S, timeout_s=LONGEST_S),
+        admin.get_or("/cost/radar", None, limit=20, life_s=OUTLOOK_LIFE_S, timeout_s=LONGEST_S),
         admin.get_or("/attention", None, life_s=10),
-        admin.get_or("/reconciliation", None, life_s=OUTLOOK_LIFE_S),
+        admin.get_or("/reconciliation", None, life_s=OUTLOOK_LIFE_S, timeout_s=LONGEST_S),
         admin.get("/budgets", limit=200, life_s=10),
     )
     found = sorted((budget_of(one, now_ms) for one in budgets["budgets"]), key=lambda one: -one.share)
@@ -265,7 +268,7 @@ def _by_engine(balances: Sequence[Mapping[str, Any]]) -> list[Counted]:
 async def _break_even(request: Request) -> Any:
     """`None` with a sentence of why, where it cannot be said yet."""
     try:
-        return await admin_of(request).get("/cost/break-even", life_s=OUTLOOK_LIFE_S)
+        return await admin_of(request).get("/cost/break-even", life_s=OUTLOOK_LIFE_S, timeout_s=LONGEST_S)
     except Invalid as why:
         return {"why": f"{why}"}
 
