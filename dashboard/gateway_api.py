@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -162,21 +162,25 @@ class KeyedApi:
     api: GatewayApi
     key: str
     waited: Waited
+    timeout_s: float | None = None
+    """Longest wait for a document; `None`: as the settings have it."""
 
-    async def get(self, path: str, *, life_s: float = LIFE_S, timeout_s: float | None = None, **query: Any) -> Any:
+    def waiting(self, timeout_s: float) -> KeyedApi:
+        """The same, which waits longer."""
+        return replace(self, timeout_s=timeout_s)
+
+    async def get(self, path: str, *, life_s: float = LIFE_S, **query: Any) -> Any:
         """The document at `path`; `None` in the query is left out."""
         began_s = time.monotonic()
         try:
-            return await self.api.get(self.key, path, query, life_s, timeout_s)
+            return await self.api.get(self.key, path, query, life_s, self.timeout_s)
         finally:
             self.waited.s += time.monotonic() - began_s
 
-    async def get_or(
-        self, path: str, other: Any, *, life_s: float = LIFE_S, timeout_s: float | None = None, **query: Any
-    ) -> Any:
+    async def get_or(self, path: str, other: Any, *, life_s: float = LIFE_S, **query: Any) -> Any:
         """The same, or `other` where the gateway has no such route or thing."""
         try:
-            return await self.get(path, life_s=life_s, timeout_s=timeout_s, **query)
+            return await self.get(path, life_s=life_s, **query)
         except Missing:
             return other
 

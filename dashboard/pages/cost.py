@@ -115,7 +115,7 @@ def _of_window(address: TableAddress, window: str) -> str:
 
 async def report(request: Request) -> HTMLResponse:
     """What was used, charged and paid, by line."""
-    asked, address, admin = _asked(request), TableAddress.of(request), admin_of(request)
+    asked, address, admin = _asked(request), TableAddress.of(request), admin_of(request).waiting(LONGEST_S)
     since, until = days_of(asked["window"], time.time() * 1000)
     if asked["since"]:  # days of one's own, by the address
         since, until = asked["since"], asked["until"]
@@ -130,7 +130,6 @@ async def report(request: Request) -> HTMLResponse:
         after=address.after,
         limit=ROWS,
         life_s=REPORT_LIFE_S,
-        timeout_s=LONGEST_S,
         **{"from": since},
     )
     of_page = TableAddress("/cost", address.query, address.search, address.sort, address.page, address.after)
@@ -205,15 +204,15 @@ def _sides(total: Mapping[str, Any], names: Sequence[str]) -> Markup:
 
 async def outlook(request: Request) -> HTMLResponse:
     """What is ahead, and what is wrong with the books."""
-    admin, now_ms = admin_of(request), time.time() * 1000
+    admin, now_ms = admin_of(request).waiting(LONGEST_S), time.time() * 1000
     await _in_force(admin)
     forecast, even, anomalies, radar, attention, counts, budgets = await asyncio.gather(
-        admin.get_or("/cost/forecast", None, life_s=OUTLOOK_LIFE_S, timeout_s=LONGEST_S),
-        _break_even(request),
-        admin.get_or("/cost/anomalies", None, days=7, life_s=OUTLOOK_LIFE_S, timeout_s=LONGEST_S),
-        admin.get_or("/cost/radar", None, limit=20, life_s=OUTLOOK_LIFE_S, timeout_s=LONGEST_S),
+        admin.get_or("/cost/forecast", None, life_s=OUTLOOK_LIFE_S),
+        _break_even(admin),
+        admin.get_or("/cost/anomalies", None, days=7, life_s=OUTLOOK_LIFE_S),
+        admin.get_or("/cost/radar", None, limit=20, life_s=OUTLOOK_LIFE_S),
         admin.get_or("/attention", None, life_s=10),
-        admin.get_or("/reconciliation", None, life_s=OUTLOOK_LIFE_S, timeout_s=LONGEST_S),
+        admin.get_or("/reconciliation", None, life_s=OUTLOOK_LIFE_S),
         admin.get("/budgets", limit=200, life_s=10),
     )
     found = sorted((budget_of(one, now_ms) for one in budgets["budgets"]), key=lambda one: -one.share)
@@ -265,10 +264,10 @@ def _by_engine(balances: Sequence[Mapping[str, Any]]) -> list[Counted]:
     ]
 
 
-async def _break_even(request: Request) -> Any:
+async def _break_even(admin: KeyedApi) -> Any:
     """`None` with a sentence of why, where it cannot be said yet."""
     try:
-        return await admin_of(request).get("/cost/break-even", life_s=OUTLOOK_LIFE_S, timeout_s=LONGEST_S)
+        return await admin.get("/cost/break-even", life_s=OUTLOOK_LIFE_S)
     except Invalid as why:
         return {"why": f"{why}"}
 

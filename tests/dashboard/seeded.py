@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from registry.days import date_of, day_number
+from registry.db import now_ms
 from registry.experiments.plan import Plan
 from registry.names import parse_whole_adapter
 from tests.dashboard.seeded_experiment import put_up_ballot, try_version
@@ -70,14 +72,14 @@ def _happen(stack: Stack, traffic_s: float) -> None:
     def at(part: float) -> None:
         time.sleep(max(0.0, began + part * traffic_s - time.monotonic()))
 
-    costs = {"hourly": "0.45"}
-    admin.post("/cost/engines", scope="*", kind="on_demand", terms=costs, source="list price of a small GPU")
+    cost = {"kind": "on_demand", "terms": {"hourly": "0.45"}, "source": "list price of a small GPU"}
+    admin.post("/cost/engines", scope="*", effective_from=date_of(day_number(now_ms())), correction=True, **cost)
     train_version(house)
     at(0.25)
     house.promote("acme/triage", "1.1")
     house.split("globex/sentiment", {"1.0": 9000, "1.1": 1000})
     put_up_ballot(house)
-    try_version(house)
+    try_version(house, stack.engines[0].url)
     at(0.4)
     plan = Plan.of({"treatments": ["1.1"]})
     house.registry.experiments.create(parse_whole_adapter("umbrella/extraction"), plan, actor="ann")

@@ -35,8 +35,8 @@ QUESTIONS = (
 )
 
 
-def try_version(house: House) -> ExperimentInfo:
-    """An experiment on replies whose users say a little more often of 1.1 that it has solved their question."""
+def try_version(house: House, engine: str) -> ExperimentInfo:
+    """An experiment on replies, asked at that engine; users say more often of 1.1 that it has solved theirs."""
     registry, dice = house.registry, random.Random(3)
     made = registry.experiments.create(parse_whole_adapter(ADAPTER), Plan.of(PLAN), actor="kim")
     info = wait_until("it to begin", lambda: running(house, made.id))
@@ -46,7 +46,8 @@ def try_version(house: House) -> ExperimentInfo:
         for number in range(EACH):
             unit, arm = f"conversation {batch}-{number}", dice.choice(("1.0", "1.1"))
             fails = dice.random() < 0.01
-            taken = {"started_at_ms": at_ms, "cost_nano": 210_000}
+            model = f"{ADAPTER}@{arm}"
+            taken = {"started_at_ms": at_ms, "cost_nano": 210_000, "served_model": model, "engine": engine}
             rows.append(
                 traffic.failed(unit, arm, **taken)
                 if fails

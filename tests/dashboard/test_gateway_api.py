@@ -140,6 +140,4 @@ async def test_a_gateway_that_hangs_or_is_away_or_is_none_is_told_so() -> None:
 async def test_a_question_may_be_waited_for_longer_or_shorter_than_others() -> None:
     async with api_of(Host(), timeout=30.0) as api:
         with pytest.raises(Unreachable, match="did not answer in time"):
-            await api.of("ann").get("/hangs", timeout_s=0.05)
-        with pytest.raises(Unreachable, match="did not answer in time"):
-            await api.of("ann").get_or("/hangs", None, timeout_s=0.05, limit=1)
+            await api.of("ann").waiting(0.05).get_or("/hangs", None)
