@@ -1,4 +1,4 @@
-"""Settings of who is let in: under which names, and for how long."""
+"""Settings of who is let in: processes of the fleet, the operator, and clients, under which names and how long."""
 
 from __future__ import annotations
 
@@ -15,6 +15,20 @@ HOST_NAME = r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*"
 class AccessSettings(MetricSettings):
     """Read by the gateway."""
 
+    controller_listen: str | None = Field(
+        None,
+        description="Where workers reach the fleet's controller if it leads: unix:/path, or tcp:host:port for workers "
+        "on other hosts (a private network; needs fleet_secret). Default: a Unix socket in state_dir.",
+    )
+    fleet_secret: str = Field(
+        "", repr=False, description="What workers prove to the controller that they are of this fleet."
+    )
+    admin_key: str | None = Field(
+        None,
+        repr=False,
+        description="The operator's key for /admin/v1, at least 32 characters and the same on every host. Default: the "
+        "file admin-key in state_dir, made by the gateway.",
+    )
     allowed_hosts: Names = Field(
         [],
         description="Names that `Host` may have, such as llm.example.com, *.example.com for all below one, * for any "

@@ -43,7 +43,9 @@ def explain(
     try:
         principal = authenticate(key, catalog)
         scopes = ", ".join(sorted(principal.scopes))
-        steps.append(Step("authenticate", f"key {principal.key_id} of tenant {principal.tenant!r}, scopes {scopes}"))
+        only = "" if principal.adapters is None else f", for {', '.join(sorted(principal.adapters))} alone"
+        found = f"key {principal.key_id} of tenant {principal.tenant!r}, scopes {scopes}{only}"
+        steps.append(Step("authenticate", found))
         target = resolve(principal, model, catalog)
     except ApiError as error:
         refusing = "resolve" if steps else "authenticate"

@@ -39,6 +39,12 @@ class Principal(NamedTuple):
     """Whether the tenant's requests may be copied to a candidate version."""
     weight: int = 1
     """The tenant's share of engines that are full, beside that of others."""
+    adapters: frozenset[str] | None = None
+    """Names of the tenant's adapters that the key is for; `None`: all."""
+
+    def may_use(self, adapter: str) -> bool:
+        """Whether the key is for this adapter of the tenant's."""
+        return self.adapters is None or adapter in self.adapters
 
 
 class Target(NamedTuple):

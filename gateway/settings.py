@@ -17,6 +17,7 @@ from gateway.door_settings import DoorSettings
 from gateway.engines.address import engine_url
 from gateway.line_settings import LineSettings
 from registry.days import MOST_DAYS
+from registry.secret_files import secret_in_file
 from telemetry.settings import TelemetrySettings
 
 if TYPE_CHECKING:
@@ -35,8 +36,10 @@ EVERY_INTERFACE = ("0.0.0.0", "::", "")  # noqa: S104
 
 
 def engine_key_in(variable: str) -> str | None:
-    """An engine's key in the environment; `None` where there is none that can stand in a header."""
-    key = os.environ.get(variable, "")
+    """An engine's key in the environment, or in the file that `VARIABLE_FILE` names; `None` where there is none that
+    can stand in a header.
+    """
+    key = os.environ.get(variable, "") or secret_in_file(variable) or ""
     return key if key and re.fullmatch(API_KEY, key) else None
 
 
@@ -56,7 +59,7 @@ class EngineSettings(BaseModel):
     platform: Literal["cpu", "gpu"] | None = Field(None, description="Its hardware.")
     max_cpu_loras: int | None = Field(None, ge=3, description="Its --max-cpu-loras.")
     max_num_seqs: int | None = Field(None, gt=0, description="Its --max-num-seqs.")
-    api_key: str | None = Field(None, pattern=API_KEY, description="Its --api-key.")
+    api_key: str | None = Field(None, pattern=API_KEY, repr=False, description="Its --api-key.")
     prompt_logprobs: bool | None = Field(None, description="Whether it survives log-probabilities of prompts.")
     kind: str = Field("vllm", description="What it is; vllm is the one kind that there is.")
     id: str | None = Field(
@@ -126,6 +129,7 @@ class GatewaySettings(AccessSettings, AdapterSettings, LineSettings, DoorSetting
     workers: int = Field(1, ge=1, le=64, description="Processes that serve; 1 is all in one process.")
     limits_store: str | None = Field(
         None,
+        repr=False,
         description="A Valkey or Redis, valkey://host:port/number, in which several gateways keep the limits and "
         "budgets that they share. Default: the workers of one gateway share through its controller.",
     )
@@ -134,21 +138,11 @@ class GatewaySettings(AccessSettings, AdapterSettings, LineSettings, DoorSetting
         description="When limits_store (or the controller, or the ledger at first) cannot be asked: true counts on as "
         "if this process was alone, false refuses with 503 what is beyond the part that it has.",
     )
-    controller_listen: str | None = Field(
-        None,
-        description="Where workers reach the fleet's controller if it leads: unix:/path, or tcp:host:port for workers "
-        "on other hosts (a private network; needs fleet_secret). Default: a Unix socket in state_dir.",
-    )
-    fleet_secret: str = Field("", description="What workers prove to the controller that they are of this fleet.")
     engine_api_key: str | None = Field(
         None,
+        repr=False,
         pattern=API_KEY,
         description="The engines' --api-key, if they have one; an engine's own `api_key` comes first.",
-    )
-    admin_key: str | None = Field(
-        None,
-        description="The operator's key for /admin/v1, at least 32 characters and the same on every host. Default: the "
-        "file admin-key in state_dir, made by the gateway.",
     )
     head_timeout_s: float = Field(300.0, gt=0, description="Longest wait for an engine's stream to begin.")
     answer_timeout_s: float = Field(
@@ -253,12 +247,14 @@ class GatewaySettings(AccessSettings, AdapterSettings, LineSettings, DoorSetting
     max_pair_bytes_per_tenant: int = Field(1024**3, ge=0, description="Likewise, the bytes of their texts.")
     budget_webhook_url: str | None = Field(
         None,
+        repr=False,
         description="Where warnings of budgets (`switchyard limits set … --warn-at 80`) and of days on which a "
         "tenant cost much more than expected are sent by POST, as JSON: https://host/path. Tried again until a day "
         "after the budget's window, or for three days. Default: nowhere.",
     )
     budget_webhook_secret: str | None = Field(
         None,
+        repr=False,
         min_length=1,
         description="Signs these, by the Standard Webhooks specification: `whsec_` and base64, or any other text.",
     )

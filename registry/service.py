@@ -161,7 +161,11 @@ class Registry:
         from registry.storage.blobs import BlobStore
 
         url = self.settings.blob_url
-        return BlobStore(url) if url else BlobStore.in_folder(self.settings.state_dir / "blobs")
+        return (
+            BlobStore(url, self.settings.blob_options)
+            if url
+            else BlobStore.in_folder(self.settings.state_dir / "blobs")
+        )
 
     @cached_property
     def archives(self) -> UsageArchives:

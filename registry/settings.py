@@ -9,12 +9,17 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from registry.days import MOST_DAYS
 from registry.errors import InvalidInput
+from registry.secret_files import SecretFiles
 
 
 class SwitchyardSettings(BaseSettings):
-    """Base of every settings class: `SWITCHYARD_*` first, then `switchyard.toml` in the working directory."""
+    """Base of every settings class: `SWITCHYARD_*` first, then files that `SWITCHYARD_*_FILE` names, then
+    `switchyard.toml` in the working directory. What cannot be shown has `repr=False`, and no error has values in it.
+    """
 
-    model_config = SettingsConfigDict(env_prefix="SWITCHYARD_", toml_file="switchyard.toml", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="SWITCHYARD_", toml_file="switchyard.toml", extra="ignore", hide_input_in_errors=True
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -25,17 +30,24 @@ class SwitchyardSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments beat the environment, which beats the file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        """Arguments beat the environment, which beats files of secrets, which beat the one of settings."""
+        return init_settings, env_settings, SecretFiles(settings_cls), TomlConfigSettingsSource(settings_cls)
 
 
 class RegistrySettings(SwitchyardSettings):
     """State of one installation; everything lies under `state_dir` unless a URL says otherwise."""
 
     state_dir: Path = Field(Path("var"), description="Folder for the database, blobs, caches, journals and logs.")
-    database_url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite file in state_dir.")
+    database_url: str | None = Field(None, repr=False, description="SQLAlchemy URL; default: SQLite file in state_dir.")
     blob_url: str | None = Field(
         None, description="obstore URL (file://, s3://, gs://, az://); default: state_dir/blobs."
+    )
+    blob_options: dict[str, str] = Field(
+        {},
+        repr=False,
+        description="More options of blob_url, such as credentials, under their names in obstore, as a JSON object: "
+        '{"access_key_id": "…", "secret_access_key": "…", "region": "…"}. Default: what the environment says (AWS_*, '
+        "GOOGLE_*, AZURE_*).",
     )
     engine_group: str | None = Field(
         None,
@@ -81,6 +93,7 @@ class RegistrySettings(SwitchyardSettings):
     )
     store_key: str | None = Field(
         None,
+        repr=False,
         description="Encrypts stored responses, conversations and files: 32 bytes in base64 (`openssl rand -base64 "
         "32`), the same on every host. Several, with commas between them: the first writes, all of them read; `plain` "
         "behind them reads what was written without one. Default: they are not encrypted.",

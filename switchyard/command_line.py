@@ -176,10 +176,23 @@ def fault_of_settings(error: ValueError) -> str | None:
         deepest = max(error.errors(), key=lambda one: len(one["loc"]))  # of a union's members the one that was meant
         name, *below = (str(part) for part in deepest["loc"] if part not in ("str", "EngineSettings"))
         path = ".".join([f"SWITCHYARD_{name.upper()}", *below])
-        return f"{path} is {_without_secrets(path, deepest['input'])}: {deepest['msg']}"
+        shown = "…" if _is_hidden(error.title, name) else _without_secrets(path, deepest["input"])
+        return f"{path} is {shown}: {deepest['msg']}"
     if isinstance(error, TOMLDecodeError):
         return f"switchyard.toml: {error}"
     return f"SWITCHYARD_*: {error}" if isinstance(error, SettingsError) else None
+
+
+def _is_hidden(settings: str, field: str) -> bool:
+    """Whether a field of a class of settings is not to be shown, whatever is in it."""
+    from registry.settings import SwitchyardSettings
+
+    classes = [SwitchyardSettings]
+    for one in classes:
+        classes += one.__subclasses__()
+    return any(
+        field in one.model_fields and not one.model_fields[field].repr for one in classes if one.__name__ == settings
+    )
 
 
 def _without_secrets(path: str, value: object) -> str:

@@ -31,8 +31,10 @@ SETTINGS_HEAD = """\
 # Settings
 
 `SWITCHYARD_*` in the environment, or `switchyard.toml` in the working directory, with the names below in small letters
-and without the prefix; the environment comes first. Durations are in seconds and sizes in bytes unless a line says
-otherwise. A mistake is one sentence at the start, with no secret in it.
+and without the prefix; the environment comes first. `SWITCHYARD_X_FILE` names a file whose text is the setting `X`, for
+secrets that Docker or Kubernetes mount; a variable `SWITCHYARD_X` comes before it, `switchyard.toml` after it.
+Durations are in seconds and sizes in bytes unless a line says otherwise. A mistake is one sentence at the start, with
+no secret in it.
 """
 METRICS_HEAD = """\
 # Metrics

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -191,7 +192,14 @@ async def create_key(request: Request) -> Response:
     """A key; the page that answers shows its secret, and nothing shows it again."""
     tenant, form = request.path_params["tenant"], await form_of(request)
     scopes = [name for name, _ in SCOPES if form.get(f"scope-{name}")]
-    order = {"tenant": tenant, "label": form.get("label", ""), "scopes": scopes, "actor": actor_of(request)}
+    order = {
+        "tenant": tenant,
+        "label": form.get("label", ""),
+        "scopes": scopes,
+        "adapters": [name for name in re.split(r"[\s,]+", form.get("adapters", "")) if name] or None,
+        "expires": form.get("expires") or None,
+        "actor": actor_of(request),
+    }
     if not scopes:
         raise Invalid("The key may do nothing: no scope is chosen.", "Choose at least one.", field="scopes")
     return render(request, "tenant_key.html", key=await admin_of(request).post("/keys", order), old=None, hours=0)

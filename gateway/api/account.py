@@ -8,7 +8,7 @@ from typing import Any, Final, get_args
 from fastapi import APIRouter, Request
 
 from gateway.api.admin.budgets import budgets_of
-from gateway.api.tenants import in_turn, one_in_query, who_asks
+from gateway.api.tenants import in_turn, of_whole_tenant, one_in_query, who_asks
 from gateway.errors import BadRequest
 from gateway.handoffs import Principal
 from gateway.house import House
@@ -37,6 +37,7 @@ def account_router(house: House, registry: Registry) -> APIRouter:
             "tenant": principal.tenant,
             "key_id": principal.key_id,
             "scopes": sorted(principal.scopes),
+            "adapters": None if principal.adapters is None else sorted(principal.adapters),
         }
 
     @router.get("/usage")
@@ -44,7 +45,7 @@ def account_router(house: House, registry: Registry) -> APIRouter:
         """Requests, tokens and dollars of the tenant by `by`: day, adapter, version or key; from `from` until `until`,
         YYYY-MM-DD (UTC), by default the last 30 days.
         """
-        principal = who_asks(house, request)
+        principal = of_whole_tenant(who_asks(house, request), "Usage")
         _refuse_unknown(request, QUERY)
         by = one_in_query(request, "by", "day", *LINES)
         since_ms, until_ms = _window(request)
@@ -70,7 +71,7 @@ def account_router(house: House, registry: Registry) -> APIRouter:
     @router.get("/budgets")
     async def show_budgets(request: Request) -> dict[str, Any]:
         """What is left of the budgets of the tenant, of its keys and of its adapters."""
-        principal = who_asks(house, request)
+        principal = of_whole_tenant(who_asks(house, request), "A budget")
         _refuse_unknown(request, ())
         budgets = await in_turn(house, principal, partial(_budgets, house, registry, principal))
         return {"object": "list", "data": budgets}

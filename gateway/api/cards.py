@@ -70,6 +70,8 @@ class Cards:
         """Every name that the key may send as `model`: aliases, versions, own mappings, and base models."""
         catalog, tenant = self._catalog, self._principal.tenant
         for name in catalog.adapters_of.get(tenant, ()) if "inference" in self._principal.scopes else ():
+            if not self._principal.may_use(name):
+                continue
             adapter = catalog.adapters[tenant, name]
             for alias, version in sorted(adapter.aliases.items()):
                 yield self._of_version(

@@ -9,12 +9,13 @@ from fastapi import APIRouter, Request
 
 from gateway.api.fine_tuning.documents import page_document
 from gateway.api.held import HeldDocument, json_of
-from gateway.api.tenants import body_of, who_asks, whole_number
+from gateway.api.tenants import body_of, of_whole_tenant, who_asks, whole_number
 from gateway.errors import Forbidden
 from gateway.feedback.body import FIELDS, KEY_HEADER, SEVERAL, pieces_of
 from gateway.handoffs import Principal
 from gateway.house import House
 from gateway.steps.resolve import resolve
+from registry.catalog.snapshot import Catalog
 from registry.outcomes.said import TakenFeedback
 
 SCOPE = "inference"
@@ -34,13 +35,14 @@ def feedback_router(house: House) -> APIRouter:
         body = await body_of(house, principal, request, FIELDS | {SEVERAL})
         pieces = pieces_of(body, request.headers.get(KEY_HEADER), house.caps)
         target_of = partial(resolve, principal, catalog=house.catalog.current)
-        taken = [_document(one) for one in await house.feedback.give(principal, pieces, target_of)]
+        known = partial(_is_for, principal, house.catalog.current)
+        taken = [_document(one) for one in await house.feedback.give(principal, pieces, target_of, known)]
         return {"object": "list", "data": taken} if SEVERAL in body else taken[0]
 
     @router.get("")
     async def list_feedback(request: Request) -> HeldDocument:
         """What this tenant has said, the newest first; of one `metric` or one `request_id` alone, if that is named."""
-        principal = _may_say(house, request)
+        principal = of_whole_tenant(_may_say(house, request), "The list of feedback")
         limit = whole_number(request, "limit", LISTED, MOST_LISTED)
         query = request.query_params
         which = {name: query[name] for name in ("metric", "request_id") if name in query}
@@ -57,6 +59,19 @@ def _may_say(house: House, request: Request) -> Principal:
     if SCOPE not in principal.scopes:
         raise Forbidden(f"This key may give no feedback: it lacks the scope '{SCOPE}'.", code="missing_scope")
     return principal
+
+
+def _is_for(principal: Principal, catalog: Catalog, adapter_id: int | None) -> bool:
+    """Whether the key is for the adapter that an answer came from; what no adapter has made is anybody's."""
+    if principal.adapters is None or adapter_id is None:
+        return True
+    entries = (catalog.adapters.get((principal.tenant, name)) for name in principal.adapters)
+    return any(
+        version.adapter_id == adapter_id
+        for entry in entries
+        if entry is not None
+        for version in entry.versions.values()
+    )
 
 
 def _document(one: TakenFeedback) -> dict[str, Any]:

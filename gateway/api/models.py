@@ -71,12 +71,14 @@ def models_router(house: House) -> APIRouter:
         """Delete the name of a fine-tuned model. Its version is served no more, unless something else leads to it."""
         principal = may_train(house, request)  # another tenant's model looks like none
         tenant, catalog = principal.tenant, house.catalog.current
+        if principal.adapters is not None:
+            version_of(principal, model, catalog.external.get((tenant, model), model), catalog)
         forget = partial(house.workshop.jobs.forget_model, tenant, model[:MAX_EXTERNAL_MODEL_LENGTH])
         try:
             await house.workshop.do(tenant, partial(forget, actor=principal.key_id))
         except NotFound:
             if model not in catalog.bases:
-                version_of(tenant, model, model, catalog)
+                version_of(principal, model, model, catalog)
             raise _not_deletable(model) from None
         except NotOfAJob:
             raise _not_deletable(model) from None

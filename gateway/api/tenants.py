@@ -43,6 +43,17 @@ def may_train(house: House, request: Request) -> Principal:
     return principal
 
 
+def of_whole_tenant(principal: Principal, what: str) -> Principal:
+    """Raises `Forbidden` for a key that is for some adapters alone, where something is of all of them."""
+    if principal.adapters is not None:
+        raise Forbidden(
+            f"{what} is of the whole tenant, and this key is for {', '.join(sorted(principal.adapters))} alone. Ask "
+            "with a key for all adapters.",
+            code="missing_scope",
+        )
+    return principal
+
+
 async def in_turn(house: House, principal: Principal, work: Callable[[], T]) -> T:
     """What some work in the database returns, in this tenant's turn. Raises `ApiError`."""
     with told(FAULTS, said_of):

@@ -66,9 +66,15 @@ class FeedbackBox:
             return await self.threads.do(tenant, work)
 
     async def give(
-        self, principal: Principal, pieces: Sequence[Piece], target_of: Callable[[str], Target]
+        self,
+        principal: Principal,
+        pieces: Sequence[Piece],
+        target_of: Callable[[str], Target],
+        is_for: Callable[[int | None], bool],
     ) -> list[TakenFeedback]:
-        """Store all of them or none. `target_of` says what a model is to this tenant. Raises `ApiError`."""
+        """Store all of them or none. `target_of` says what a model is to this key, `is_for` whether the key is for an
+        adapter, by its id. Raises `ApiError`.
+        """
         tenant = principal.tenant
         answers = await self._answers(tenant, pieces)
         models: dict[str, _Salted] = {}
@@ -76,6 +82,8 @@ class FeedbackBox:
         for piece in pieces:
             if piece.unit is None:
                 subject = answers[piece.request_id or ""]
+                if not is_for(subject.adapter_id):
+                    raise unknown_answer(piece.response_id or "", f"{piece.path}response_id")
             else:
                 model = piece.model or ""
                 if model not in models:

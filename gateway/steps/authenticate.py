@@ -32,4 +32,5 @@ def authenticate(key: str | None, catalog: Catalog) -> Principal:
         entry.max_stored_bytes,
         entry.shadow_consent,
         entry.weight,
+        entry.adapters,
     )

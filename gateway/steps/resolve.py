@@ -33,8 +33,8 @@ class Targets:
 def resolve(principal: Principal, model: str, catalog: Catalog) -> Target:
     """What `model` stands for, for this tenant.
 
-    Raises `ModelNotFound` for what is not this tenant's (whether or not it exists), `Forbidden` for a base model
-    without the scope, `Quarantined` for such a version: never another model instead.
+    Raises `ModelNotFound` for what is not this tenant's (whether or not it exists) or not for this key, `Forbidden` for
+    a base model without the scope, `Quarantined` for such a version: never another model instead.
     """
     mapped_to = catalog.external.get((principal.tenant, model))
     name = mapped_to or model
@@ -47,6 +47,8 @@ def resolve(principal: Principal, model: str, catalog: Catalog) -> Target:
         raise ModelNotFound(model) from None
     adapter = catalog.adapters.get((ref.tenant, ref.adapter))
     if adapter is None or ref.tenant != principal.tenant or "inference" not in principal.scopes:
+        raise ModelNotFound(model)
+    if not principal.may_use(ref.adapter):
         raise ModelNotFound(model)
     if ref.version is not None:
         version, split, shadow = adapter.versions.get(str(ref.version)), None, None

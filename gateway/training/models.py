@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gateway.errors import BadRequest, ModelNotFound
 from gateway.fleet.view import FleetView
+from gateway.handoffs import Principal
 from registry.catalog.snapshot import Catalog, VersionEntry
 from registry.errors import InvalidInput
 from registry.names import parse_ref
@@ -21,16 +22,16 @@ class Trainable:
     """`tenant/adapter@version`, if it goes on from one."""
 
 
-def trainable(tenant: str, model: str, catalog: Catalog, view: FleetView) -> Trainable:
-    """What a name stands for, for this tenant, as it does in a request; but a base needs no scope to be trained on.
+def trainable(principal: Principal, model: str, catalog: Catalog, view: FleetView) -> Trainable:
+    """What a name stands for, for this key, as it does in a request; but a base needs no scope to be trained on.
 
     Raises `ModelNotFound`, and `BadRequest` for what cannot be trained.
     """
-    name = catalog.external.get((tenant, model), model)
+    name = catalog.external.get((principal.tenant, model), model)
     if (base := catalog.bases.get(name)) is not None:
         _refuse_without_adapters(model, base.digest, view)
         return Trainable(base.name, None)
-    version = version_of(tenant, model, name, catalog)
+    version = version_of(principal, model, name, catalog)
     if version.quarantined is not None:
         raise BadRequest(
             f"The model '{model[:200]}' is {version.name}, which is quarantined ({version.quarantined[:200]}); go on "
@@ -45,14 +46,16 @@ def trainable(tenant: str, model: str, catalog: Catalog, view: FleetView) -> Tra
     return Trainable(bases[0], version.name)
 
 
-def version_of(tenant: str, model: str, name: str, catalog: Catalog) -> VersionEntry:
-    """The version of the tenant's that `name` refers to. Raises `ModelNotFound`, of `model`."""
+def version_of(principal: Principal, model: str, name: str, catalog: Catalog) -> VersionEntry:
+    """The version that `name` refers to, of an adapter of the tenant's that the key is for. Raises `ModelNotFound`, of
+    `model`.
+    """
     try:
-        ref = parse_ref(name, tenant=tenant)
+        ref = parse_ref(name, tenant=principal.tenant)
     except InvalidInput:
         raise ModelNotFound(model) from None
     adapter = catalog.adapters.get((ref.tenant, ref.adapter))
-    if adapter is None or ref.tenant != tenant:
+    if adapter is None or ref.tenant != principal.tenant or not principal.may_use(ref.adapter):
         raise ModelNotFound(model)
     found = adapter.versions.get(str(ref.version)) if ref.version else adapter.aliases.get(ref.alias or "")
     if found is None:

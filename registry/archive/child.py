@@ -18,12 +18,13 @@ import orjson
 from registry.archive.parquet import opened
 from registry.children.mouth import Mouth
 from registry.errors import CorruptBlob, NotFound, RegistryError
+from registry.settings import RegistrySettings
 from registry.storage.blobs import BlobStore
 
 
 def answered(question: Mapping[str, Any]) -> dict[str, Any]:
     """What it comes to."""
-    blobs = BlobStore(question["url"])
+    blobs = BlobStore(question["url"], RegistrySettings().blob_options)
     with tempfile.TemporaryDirectory(prefix="usage-archives-") as folder:
         paths = [
             fetched(blobs, name, digest, Path(folder, f"{number}.parquet"))

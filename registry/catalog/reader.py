@@ -96,6 +96,7 @@ KEYS = Query(
         Tenant.shadow_consent,
         ApiKey.expires_at_ms,
         Tenant.weight,
+        ApiKey.adapters,
     ).join(Tenant, Tenant.name == ApiKey.tenant),
     ApiKey.sha256.in_(NAMES) | ApiKey.tenant.in_(TENANTS),
 )
@@ -238,10 +239,15 @@ def _read(connection: Connection, names: Mapping[str, Names]) -> News:
 def _keys(connection: Connection, hashes: Names, tenants: Names) -> dict[bytes, KeyEntry | None]:
     found: dict[bytes, KeyEntry | None] = {bytes.fromhex(text): None for text in hashes or ()}
     rows = KEYS.rows(connection, hashes, tenants=list(tenants or ()))
-    for key_id, tenant, sha256, scopes, revoked_at_ms, *settings in rows:
-        entry = KeyEntry(key_id, intern(tenant), _scopes(*scopes), *settings)
+    for key_id, tenant, sha256, scopes, revoked_at_ms, *settings, adapters in rows:
+        entry = KeyEntry(key_id, intern(tenant), _scopes(*scopes), *settings, _names_in(adapters))
         found[bytes.fromhex(sha256)] = entry if revoked_at_ms is None else None
     return found
+
+
+def _names_in(adapters: Collection[str] | None) -> frozenset[str] | None:
+    """Without the tenant's."""
+    return None if adapters is None else frozenset(name.partition("/")[2] for name in adapters)
 
 
 @cache

@@ -38,6 +38,8 @@ class KeyEntry:
     """From then on the key opens nothing; `None`: it has no end."""
     weight: int = 1
     """The tenant's share of engines that are full, beside that of others."""
+    adapters: frozenset[str] | None = None
+    """Names of the tenant's adapters that it opens; `None`: all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,10 @@ class StorageFailed(RegistryError):
 class BlobStore:
     """Puts and gets bytes by digest, on any object storage that obstore knows. Connects when it is used first."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, options: Mapping[str, str] | None = None) -> None:
+        """`options` are obstore's, of anything but a folder; credentials may be among them."""
         self._url = url
+        self._options = dict(options or {})
 
     @property
     def url(self) -> str:
@@ -60,9 +62,13 @@ class BlobStore:
 
         url = self._url
         try:
-            return from_url(url, mkdir=True) if url.startswith("file:") else from_url(url)
+            if url.startswith("file:"):
+                return from_url(url, mkdir=True)
+            return from_url(url, config=self._options) if self._options else from_url(url)  # type: ignore[call-overload]
         except (BaseError, ValueError) as error:
             reason = str(error).splitlines()[0]
+            for secret in self._options.values():
+                reason = reason.replace(secret, "…")
             raise InvalidInput(
                 f"blob_url is {url!r} and cannot be used ({reason}); expected file://, s3://, gs:// or az://",
                 param="blob_url",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Boolean, ForeignKey, String
+from sqlalchemy import JSON, Boolean, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from registry.tables import Base, BigId
@@ -50,6 +50,8 @@ class ApiKey(Base):
     revoked_at_ms: Mapped[int | None]
     expires_at_ms: Mapped[int | None]
     """From then on it opens nothing; `NULL`: it has no end."""
+    adapters: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
+    """`tenant/adapter`, sorted: all that it opens of the tenant's adapters; `NULL`: every one."""
 
 
 class ModelMap(Base):

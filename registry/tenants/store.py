@@ -17,6 +17,7 @@ from registry.errors import Conflict, InvalidInput, NotFound
 from registry.etags import etag_of, require_match
 from registry.names import check_name
 from registry.tenants.actions import PROGRAM, record_action
+from registry.tenants.key_adapters import adapters_of_key
 from registry.tenants.rows import ApiKey, ModelMap, Tenant
 
 SCOPES = ("inference", "base", "training")
@@ -54,6 +55,8 @@ class KeyInfo:
     revoked_at_ms: int | None
     expires_at_ms: int | None
     """From then on it opens nothing; `None`: it has no end."""
+    adapters: tuple[str, ...] | None
+    """`tenant/adapter`, sorted: all that it opens of the tenant's adapters; `None`: every one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +196,12 @@ class Tenants:
         label: str = "",
         scopes: tuple[str, ...] = USUAL_SCOPES,
         expires_at_ms: int | None = None,
+        adapters: Collection[str] | None = None,
         actor: str = PROGRAM,
     ) -> NewKey:
-        """Make a key for a tenant and return its secret, once; it opens nothing from `expires_at_ms` on. Raises
-        `InvalidInput`, `NotFound`.
+        """Make a key for a tenant and return its secret, once; it opens nothing from `expires_at_ms` on, and of the
+        tenant's adapters only those that `adapters` names (`adapter` or `tenant/adapter`), if it does; they need not be
+        there yet. Raises `InvalidInput`, `NotFound`.
         """
         unknown = [scope for scope in scopes if scope not in SCOPES]
         if unknown or not scopes:
@@ -206,12 +211,14 @@ class Tenants:
             raise InvalidInput(text, param="label")
         if expires_at_ms is not None and expires_at_ms <= now_ms():
             raise InvalidInput("expires is over already; name a later day", param="expires")
+        narrowed = None if adapters is None else adapters_of_key(tenant, adapters)
         with self._db.write() as session:
             require_tenant(session, tenant)
-            return _new_key(session, tenant, label, scopes, expires_at_ms, actor)
+            return _new_key(session, tenant, _Terms(label, scopes, expires_at_ms, narrowed), actor)
 
     def rotate_key(self, key_id: str, *, keep_old_s: int = 0, actor: str = PROGRAM) -> NewKey:
-        """Make a key with the label, scopes and end of another one, which ends after so many seconds, at once for 0.
+        """Make a key with the label, scopes, adapters and end of another one, which ends after so many seconds, at once
+        for 0.
 
         Raises `NotFound`, `InvalidInput` for a bad time, `Conflict` for a key that is revoked or has ended.
         """
@@ -222,7 +229,8 @@ class Tenants:
             require_tenant(session, old.tenant)
             if old.revoked_at_ms is not None or (old.expires_at_ms is not None and old.expires_at_ms <= at_ms):
                 raise Conflict(f"key {key_id} is over; create another one", param="key_id")
-            made = _new_key(session, old.tenant, old.label, tuple(old.scopes), old.expires_at_ms, actor)
+            terms = _Terms(old.label, tuple(old.scopes), old.expires_at_ms, old.adapters)
+            made = _new_key(session, old.tenant, terms, actor)
             if keep_old_s:
                 ends_ms = at_ms + keep_old_s * 1_000
                 old.expires_at_ms = ends_ms if old.expires_at_ms is None else min(ends_ms, old.expires_at_ms)
@@ -262,9 +270,17 @@ class Tenants:
             return _key_info(row)
 
 
-def _new_key(
-    session: Session, tenant: str, label: str, scopes: tuple[str, ...], expires_at_ms: int | None, actor: str
-) -> NewKey:
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What a key is for, and how long."""
+
+    label: str
+    scopes: tuple[str, ...]
+    expires_at_ms: int | None
+    adapters: list[str] | None
+
+
+def _new_key(session: Session, tenant: str, terms: _Terms, actor: str) -> NewKey:
     secret, key_id = f"sk-{secrets.token_urlsafe(32)}", f"key-{secrets.token_hex(8)}"
     session.add(
         ApiKey(
@@ -272,15 +288,18 @@ def _new_key(
             tenant=tenant,
             sha256=hash_secret(secret).hex(),
             shown=f"{secret[:6]}…{secret[-4:]}",
-            label=label,
-            scopes=list(scopes),
+            label=terms.label,
+            scopes=list(terms.scopes),
             created_at_ms=now_ms(),
             revoked_at_ms=None,
-            expires_at_ms=expires_at_ms,
+            expires_at_ms=terms.expires_at_ms,
+            adapters=terms.adapters,
         )
     )
-    record_action(session, actor, "key.created", tenant, key_id, label=label, scopes=list(scopes))
-    return NewKey(key_id, tenant, secret, scopes)
+    of_adapters = {} if terms.adapters is None else {"adapters": terms.adapters}
+    scopes = list(terms.scopes)
+    record_action(session, actor, "key.created", tenant, key_id, label=terms.label, scopes=scopes, **of_adapters)
+    return NewKey(key_id, tenant, secret, terms.scopes)
 
 
 def _require_key(session: Session, key_id: str, *, lock: bool = False) -> ApiKey:
@@ -300,6 +319,7 @@ def _key_info(row: ApiKey) -> KeyInfo:
         row.created_at_ms,
         row.revoked_at_ms,
         row.expires_at_ms,
+        None if row.adapters is None else tuple(row.adapters),
     )
 
 

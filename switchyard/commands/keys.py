@@ -30,13 +30,21 @@ def create_key(
     expires: str | None = typer.Option(
         None, "--expires", help="First day on which it opens nothing more, YYYY-MM-DD (UTC); default: it has no end."
     ),
+    adapter: list[str] = typer.Option(
+        [], "--adapter", help="The only adapter that it opens, as adapter or tenant/adapter; repeatable. Default: all."
+    ),
     json_output: bool = JsonFlag,
 ) -> None:
     """Make a key and print it, once: it is stored only as a hash."""
     until_ms = None if expires is None else day_ms(expires, "expires")
     with open_registry() as registry:
         key = registry.tenants.create_key(
-            tenant, label=label, scopes=tuple(scope), expires_at_ms=until_ms, actor=actor()
+            tenant,
+            label=label,
+            scopes=tuple(scope),
+            expires_at_ms=until_ms,
+            adapters=adapter or None,
+            actor=actor(),
         )
         registry.wait_until_served()
     _show_once(key, json_output)
@@ -73,7 +81,7 @@ def list_keys(tenant: str | None = typer.Argument(None), json_output: bool = Jso
         print_json(infos)
         return
     print_table(
-        ("ID", "TENANT", "KEY", "LABEL", "SCOPES", "CREATED", "EXPIRES", "REVOKED"),
+        ("ID", "TENANT", "KEY", "LABEL", "SCOPES", "ADAPTERS", "CREATED", "EXPIRES", "REVOKED"),
         (
             (
                 info.id,
@@ -81,6 +89,7 @@ def list_keys(tenant: str | None = typer.Argument(None), json_output: bool = Jso
                 info.shown,
                 info.label or None,
                 ", ".join(info.scopes),
+                "all" if info.adapters is None else ", ".join(info.adapters),
                 when(info.created_at_ms),
                 when(info.expires_at_ms),
                 when(info.revoked_at_ms),

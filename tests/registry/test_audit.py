@@ -146,6 +146,27 @@ def test_no_line_can_be_changed_or_taken_away(registry: Registry, statement: str
         session.execute(text(statement))
 
 
+def test_it_can_neither_be_emptied_nor_replaced(registry: Registry) -> None:
+    with ordered():
+        registry.tenants.change("acme", {"response_days": 30})
+    columns = "seq, at_ms, order_seq, kind, {}, tenant, object, document, digest"
+    replaced = (
+        f"REPLACE INTO audit_lines ({columns.format('actor')}) SELECT {columns.format(repr('eve'))} FROM audit_lines"
+    )
+    sqlite = registry.db.engine.dialect.name == "sqlite"
+    with pytest.raises(DBAPIError, match="audit_lines is append-only"), registry.db.write() as session:
+        session.execute(text(replaced if sqlite else "TRUNCATE audit_lines"))
+    assert registry.audit.prove().faults == ()
+
+
+def test_no_table_whose_rows_stay_as_they_are_can_be_emptied(registry: Registry) -> None:
+    if registry.db.engine.dialect.name == "sqlite":
+        return  # it knows no TRUNCATE
+    for table in ("admin_actions", "usage_corrections", "tariffs", "certificates", "baseline_log"):
+        with pytest.raises(DBAPIError, match="is append-only"), registry.db.write() as session:
+            session.execute(text(f"TRUNCATE {table} CASCADE"))
+
+
 @pytest.mark.parametrize(
     ("statement", "fault"),
     [

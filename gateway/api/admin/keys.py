@@ -12,6 +12,7 @@ from gateway.api.admin.office import Office, one_page
 from gateway.api.admin.quarantine import WAIT_S
 from gateway.api.admin.shapes import Actor, ActorQuery, After, Day, InForce, Limit, Next, Order, Shape
 from registry.days import day_ms
+from registry.tenants.key_adapters import MOST_ADAPTERS_OF_KEY
 from registry.tenants.store import MOST_OVERLAP_S, NewKey
 
 KeyId = Annotated[str, Path(max_length=32, description="`id` of a key.")]
@@ -30,6 +31,9 @@ class KeyDocument(Shape):
     created_at_ms: int = Field(description="Milliseconds since the epoch.")
     revoked_at_ms: int | None = Field(description="Milliseconds since the epoch; null while it is not revoked.")
     expires_at_ms: int | None = Field(description="From then on it opens nothing; null: it has no end.")
+    adapters: list[str] | None = Field(
+        description="tenant/adapter: all that it opens of the tenant's adapters; null: every one."
+    )
 
 
 class KeysDocument(Shape):
@@ -48,6 +52,13 @@ class NewKeyOrder(Order):
         ["inference", "training"],
         min_length=1,
         description="inference: the tenant's adapters. base: base models by name. training: files and fine-tuning.",
+    )
+    adapters: list[str] | None = Field(
+        None,
+        min_length=1,
+        max_length=MOST_ADAPTERS_OF_KEY,
+        description="The only adapters of the tenant's that it opens, as adapter or tenant/adapter; they need not be "
+        "there yet. Null: all of them.",
     )
     expires: Day | None = Field(
         None, description="First day on which it opens nothing more, YYYY-MM-DD (UTC); null: it has no end."
@@ -105,7 +116,12 @@ def add_keys(router: APIRouter, office: Office) -> None:
         scopes = tuple(dict.fromkeys(order.scopes))
         expires_at_ms = None if order.expires is None else day_ms(order.expires, "expires")
         key = registry.tenants.create_key(
-            order.tenant, label=order.label, scopes=scopes, expires_at_ms=expires_at_ms, actor=order.actor
+            order.tenant,
+            label=order.label,
+            scopes=scopes,
+            expires_at_ms=expires_at_ms,
+            adapters=order.adapters,
+            actor=order.actor,
         )
         return shown_once(key, response)
 

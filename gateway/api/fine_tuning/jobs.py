@@ -13,12 +13,14 @@ from gateway.api.fine_tuning.documents import checkpoint_document, event_documen
 from gateway.api.fine_tuning.options import check_integrations, check_options
 from gateway.api.held import json_of
 from gateway.api.tenants import body_of, may_train, whole_number
-from gateway.errors import BadRequest, NotThere
+from gateway.errors import BadRequest, Forbidden, NotThere
+from gateway.handoffs import Principal
 from gateway.house import House
 from gateway.training.body import FIELDS, order_of
+from gateway.training.faults import said_of
 from gateway.training.models import Trainable, trainable
 from registry.tenant_files.infos import FINE_TUNE
-from registry.training.jobs import JobOrder, TrainingJob, Wish
+from registry.training.jobs import JobOrder, NoSuchJob, TrainingJob, Wish
 from registry.training.store import NO_FILTER
 
 LISTED_JOBS, LISTED_EVENTS, LISTED_CHECKPOINTS = 20, 20, 10
@@ -48,9 +50,10 @@ def _add_orders(router: APIRouter, house: House) -> None:
         body = await body_of(house, principal, request, FIELDS)
 
         def model_of(name: str) -> Trainable:
-            return trainable(principal.tenant, name, house.catalog.current, house.fleet.view())
+            return trainable(principal, name, house.catalog.current, house.fleet.view())
 
         order = order_of(body, principal.tenant, house.caps, model_of, _idempotency_key(request))
+        _require_own(principal, order)
         check_options(order)
         check_integrations(order, workshop.wandb_entity)
         for param, file_id in (("training_file", order.training_file), ("validation_file", order.validation_file)):
@@ -63,12 +66,14 @@ def _add_orders(router: APIRouter, house: House) -> None:
     async def retrieve_job(job_id: str, request: Request) -> dict[str, Any]:
         """A job as it stands."""
         principal = may_train(house, request)
-        return _document(house, await workshop.job(principal.tenant, job_id))
+        return _document(house, await _job(house, principal, job_id))
 
     def steers(wish: Wish) -> None:
         @router.post(f"/{{job_id}}/{wish}", name=f"{wish}_job", description=f"{wish.capitalize()} a job.")
         async def steer_job(job_id: str, request: Request) -> dict[str, Any]:
             principal = may_train(house, request)
+            if principal.adapters is not None:
+                await _job(house, principal, job_id)
             work = partial(workshop.jobs.order, principal.tenant, job_id, wish)
             return _document(house, await workshop.do(principal.tenant, work))
 
@@ -88,6 +93,9 @@ def _add_pages(router: APIRouter, house: House) -> None:
         after, metadata = request.query_params.get("after"), _metadata_filter(request)
         work = partial(workshop.jobs.page, principal.tenant, after, limit + 1, metadata)
         page = page_document(await workshop.do(principal.tenant, work), limit, partial(_document, house))
+        if principal.adapters is not None:  # a page has fewer then, and goes on where it would
+            own = {f"{principal.tenant}/{name}" for name in principal.adapters}
+            page["data"] = [job for job in page["data"] if job["switchyard"]["adapter"] in own]
         return json_of(house, principal, page)
 
     @router.get("/{job_id}/events")
@@ -95,6 +103,8 @@ def _add_pages(router: APIRouter, house: House) -> None:
         """What happened in a job, the newest first."""
         principal = may_train(house, request)
         limit = whole_number(request, "limit", LISTED_EVENTS, MOST_EVENTS)
+        if principal.adapters is not None:
+            await _job(house, principal, job_id)
         work = partial(workshop.jobs.events, principal.tenant, job_id, request.query_params.get("after"), limit + 1)
         return json_of(
             house, principal, page_document(await workshop.do(principal.tenant, work), limit, event_document)
@@ -105,12 +115,32 @@ def _add_pages(router: APIRouter, house: House) -> None:
         """Its checkpoints, the newest first."""
         principal = may_train(house, request)
         limit = whole_number(request, "limit", LISTED_CHECKPOINTS, MOST_CHECKPOINTS)
-        job = await workshop.job(principal.tenant, job_id)
+        job = await _job(house, principal, job_id)
         work = partial(
             workshop.jobs.checkpoints, principal.tenant, job_id, request.query_params.get("after"), limit + 1
         )
         found = await workshop.do(principal.tenant, work)
         return json_of(house, principal, page_document(found, limit, partial(checkpoint_document, job)))
+
+
+async def _job(house: House, principal: Principal, job_id: str) -> TrainingJob:
+    """A job of an adapter that the key is for; any other is none. Raises `ApiError`."""
+    job = await house.workshop.job(principal.tenant, job_id)
+    if not principal.may_use(job.adapter):
+        raise said_of(NoSuchJob(job_id))
+    return job
+
+
+def _require_own(principal: Principal, order: JobOrder) -> None:
+    """Raises `Forbidden` where the result would be a version of an adapter that the key is not for."""
+    if principal.adapters is not None and order.adapter not in principal.adapters:
+        named = "a new adapter" if order.adapter is None else f"the adapter '{order.adapter}'"
+        raise Forbidden(
+            f"The result would be a version of {named}, and this key is for {', '.join(sorted(principal.adapters))}. "
+            "Let 'suffix' name one of these.",
+            param="suffix",
+            code="missing_scope",
+        )
 
 
 def _document(house: House, job: TrainingJob) -> dict[str, Any]:
