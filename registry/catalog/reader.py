@@ -240,7 +240,7 @@ def _keys(connection: Connection, hashes: Names, tenants: Names) -> dict[bytes, 
     found: dict[bytes, KeyEntry | None] = {bytes.fromhex(text): None for text in hashes or ()}
     rows = KEYS.rows(connection, hashes, tenants=list(tenants or ()))
     for key_id, tenant, sha256, scopes, revoked_at_ms, *settings, adapters in rows:
-        entry = KeyEntry(key_id, intern(tenant), _scopes(*scopes), *settings, adapters=_names_in(adapters))
+        entry = KeyEntry(key_id, intern(tenant), _scopes(*scopes), *(*settings, _names_in(adapters)))
         found[bytes.fromhex(sha256)] = entry if revoked_at_ms is None else None
     return found
 
