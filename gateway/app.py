@@ -295,7 +295,9 @@ def _house(
     tracing: Tracing | None,
 ) -> House:
     metrics, units = Metrics(), Units()
-    levels = Levels(metrics, watch, journal, units, worker.lines, None if tracing is None else tracing.outbox)
+    levels = Levels(
+        metrics, watch, journal, units, worker.lines, worker.slots, None if tracing is None else tracing.outbox
+    )
     return House(
         settings=settings,
         caps=Caps(),

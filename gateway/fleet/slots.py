@@ -59,8 +59,8 @@ class Slots:
         self._tenants = tenants
         self._on_closed = on_closed
         self._held: dict[int, _Slot] = {}
-        self._number: Counter[str] = Counter()
-        """Tenant → slots that it has; nobody has 0."""
+        self._number: dict[str, int] = {}
+        """Tenant → slots that it has; nobody has 0. No `Counter`, whose arithmetic is Python."""
         self._lines: dict[str, dict[int, list[Ticket]]] = {}
         """Tenant, whose turn was longest ago first → adapter, that was asked for first first → who waits for it."""
         self._closed_s = -math.inf
@@ -136,8 +136,9 @@ class Slots:
         if slot.users:
             return
         del self._held[adapter]
-        self._number[slot.tenant] -= 1
-        if not self._number[slot.tenant]:
+        if left := self._number[slot.tenant] - 1:
+            self._number[slot.tenant] = left
+        else:
             del self._number[slot.tenant]
         if self._lines:
             self._let_in(now)
@@ -165,7 +166,7 @@ class Slots:
 
     def _open(self, adapter: int, tenant: str, now: float) -> _Slot:
         slot = self._held[adapter] = _Slot(tenant, now)
-        self._number[tenant] += 1
+        self._number[tenant] = self._number.get(tenant, 0) + 1
         return slot
 
     def _let_in(self, now: float) -> None:

@@ -126,6 +126,9 @@ SPANS = _counter(
 CPU = _counter("cpu_seconds", "", "Processor time of the gateway's workers.")
 IN_FLIGHT = _gauge("in_flight_requests", "", "Requests that have not ended, wherever they wait.", "gateway")
 LINE = _gauge("line_requests", "", "Requests that wait in workers, as all engines are full.", "gateway")
+SLOTLESS = _gauge(
+    "slot_waiting_requests", "", "Requests that wait in workers until their adapter may run on its engine.", "gateway"
+)
 LINE_OLDEST = _gauge("line_oldest_seconds", "", "How long whichever of them has waited longest has.", "gateway", "max")
 WORKERS = _gauge("workers", "", "Workers that the leader has heard of in the last 10 s.", "gateway")
 RSS = _gauge("resident_memory_bytes", "", "Memory of the gateway's workers.", "gateway")

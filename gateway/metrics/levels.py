@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from gateway.catalog_watch import CatalogWatch
+from gateway.fleet.adapter_slots import AdapterSlots
 from gateway.fleet.line import Lines
 from gateway.journal.journal import Journal
 from gateway.metrics import families
@@ -31,6 +32,7 @@ class Levels:
         journal: Journal,
         units: Units,
         lines: Lines,
+        slots: AdapterSlots,
         outbox: Outbox | None = None,
     ) -> None:
         """`outbox` has spans, where there is tracing."""
@@ -41,6 +43,7 @@ class Levels:
         self._journal = journal
         self._units = units
         self._lines = lines
+        self._slots = slots
         self._outbox = outbox
         self._told: dict[tuple[Family, tuple[str, ...]], float] = {}
         """What the process had counted when it was told of last."""
@@ -55,6 +58,7 @@ class Levels:
             (families.IN_FLIGHT.name, (), self._metrics.in_flight),
             (families.LINE.name, (), self._lines.waiting()),
             (families.LINE_OLDEST.name, (), self._lines.oldest_s()),
+            (families.SLOTLESS.name, (), self._slots.waiting),
             (families.UNSHIPPED.name, (), self._journal.unshipped_bytes),
             (families.REVISION.name, (), self._catalog.current.revision),
             (families.LAPSED.name, (), int(self._catalog.lapsed)),

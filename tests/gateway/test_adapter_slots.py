@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from registry.names import parse_ref
 from tests.support.stack import House, Stack, run_stack
 from tests.support.waiting import wait_until
 
@@ -40,6 +41,11 @@ def streams(stack: Stack, *names: str) -> Iterator[list[Future[Any]]]:
         assert [answer.result().status_code for answer in answers] == [200] * len(names)
 
 
+def shown(stack: Stack) -> str:
+    """What Prometheus is told."""
+    return stack.http.get(f"{stack.url}/metrics", headers=stack.operator).text
+
+
 def running(stack: Stack) -> int:
     """Requests in the engine's batch."""
     return int(stack.state()["running"])
@@ -57,6 +63,7 @@ def test_long_answers_on_many_adapters_leave_a_slot_for_another_tenant(filled: H
             assert answer.status_code == 200
             assert not any(one.done() for one in answers), "the others were to be at it still"
             assert stack.state()["waiting"] == 0, "what the engine cannot run was sent to it"
+            wait_until("the metric to say so", lambda: "switchyard_slot_waiting_requests 1" in shown(stack))
 
 
 def test_long_answers_take_no_places_that_another_tenant_needs(filled: House) -> None:
@@ -74,26 +81,29 @@ def test_long_answers_take_no_places_that_another_tenant_needs(filled: House) ->
 
 
 def test_a_storm_of_cold_adapters_makes_another_tenant_wait_for_one_load(filled: House) -> None:
-    with run_stack(filled) as stack, ThreadPoolExecutor(len(STORM)) as callers:
+    with run_stack(filled) as stack, ThreadPoolExecutor(len(STORM) + 1) as callers:
         stack.wait_resident(OTHER)
         filled.publish("globex/cold")
         stack.wait_revision()
-        stack.faults(load_ms=200)
+        stack.faults(load_ms=2_000)
         storm = [callers.submit(stack.chat, f"{name}@1.0") for name in STORM]
-        loading = stack.controller.loading
-        wait_until("the storm to wait", lambda: loading.running_on(stack.engine.url) == len(STORM))
-        before = stack.state()["loads"]
-        answer = stack.chat("globex/cold@1.0", key="globex")
+        tasks, version = stack.controller.loading.tasks, filled.registry.adapters.get(parse_ref("globex/cold@1.0"))
+        wait_until("the storm to wait", lambda: len(tasks) >= 6)
+        other = callers.submit(stack.chat, "globex/cold@1.0", key="globex")
+        wait_until("the other's load to wait", lambda: (stack.engine.url, version.id) in tasks)
+        before, waiting = stack.state()["loads"], len(tasks)
+        assert waiting >= 6
+        stack.faults(load_ms=20)
+        answer = other.result()
         assert answer.status_code == 200, answer.text
         assert stack.state()["loads"] <= before + 3, "the one that ran, its own, and one that began since"
-        stack.faults(load_ms=0)
         assert {one.result().status_code for one in storm} == {200}
 
 
 def test_a_tenant_has_a_bounded_number_of_loads_in_the_queue_and_is_told_so(filled: House) -> None:
     with run_stack(filled, engine_queued_loads_per_tenant=2) as stack, ThreadPoolExecutor(4) as callers:
         stack.wait_resident(OTHER)
-        stack.faults(load_ms=600)
+        stack.faults(load_ms=3_000)
         loading = stack.controller.loading
         for number in range(1, 4):
             callers.submit(stack.chat, f"{STORM[number]}@1.0")
@@ -102,8 +112,7 @@ def test_a_tenant_has_a_bounded_number_of_loads_in_the_queue_and_is_told_so(fill
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "adapter_loads")
         assert refused.headers["retry-after"]
         assert "2 of this tenant's adapters wait to be loaded" in refused.json()["error"]["message"]
-        shown = stack.http.get(f"{stack.url}/metrics", headers=stack.operator).text
-        assert f'switchyard_loads_total{{engine="{stack.engine.url}",result="refused"}} 1' in shown
+        assert f'switchyard_loads_total{{engine="{stack.engine.url}",result="refused"}} 1' in shown(stack)
         stack.faults(load_ms=0)
 
 
