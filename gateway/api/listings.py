@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import orjson
 
@@ -41,12 +42,20 @@ class Listing:
     asked_s: float = field(default_factory=time.monotonic)
 
 
+class _Kind(NamedTuple):
+    """What decides what a key can call: keys that are alike in it have one list."""
+
+    tenant: str
+    scopes: frozenset[str]
+    adapters: frozenset[str] | None
+
+
 class Listings:
     """Of one process."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._by_key: dict[tuple[str, frozenset[str]], Listing] = {}
+        self._by_key: dict[_Kind, Listing] = {}
 
     async def of(self, principal: Principal, catalog: Catalog, view: FleetView) -> Listing:
         """All that a key can call now."""
@@ -62,7 +71,7 @@ class Listings:
         return found
 
     def _known(self, principal: Principal, catalog: Catalog, skills: bytes) -> Listing | None:
-        found = self._by_key.get((principal.tenant, principal.scopes))
+        found = self._by_key.get(_kind_of(principal))
         if found is None or found.skills != skills:
             return None
         old = found.catalog
@@ -71,7 +80,7 @@ class Listings:
 
     def _make(self, principal: Principal, catalog: Catalog, view: FleetView, skills: bytes, *, alone: bool) -> Listing:
         """Another request may have had it made meanwhile, and what has changed may be another tenant's."""
-        found = self._by_key.get((principal.tenant, principal.scopes))
+        found = self._by_key.get(_kind_of(principal))
         if (
             found is not None
             and found.skills == skills
@@ -88,7 +97,7 @@ class Listings:
 
     def _keep(self, principal: Principal, listing: Listing) -> None:
         """The newest last, and no more than there is room for."""
-        key, now_s = (principal.tenant, principal.scopes), time.monotonic()
+        key, now_s = _kind_of(principal), time.monotonic()
         self._by_key.pop(key, None)
         kept = {one: its for one, its in self._by_key.items() if its.asked_s > now_s - KEPT_S}
         room = MOST_BYTES - len(listing.document)
@@ -97,6 +106,10 @@ class Listings:
             if room < 0:
                 del kept[one]
         self._by_key = {**kept, key: listing}
+
+
+def _kind_of(principal: Principal) -> _Kind:
+    return _Kind(principal.tenant, principal.scopes, principal.adapters)
 
 
 def _giving_way(cards: Iterator[Card]) -> Iterator[Card]:

@@ -58,7 +58,7 @@ def test_what_is_kept_is_bounded_and_what_nobody_asks_for_is_forgotten(stack: St
     for one in listings._by_key.values():
         one.asked_s -= 1_000
     listings._keep(principal, newest)
-    assert [*listings._by_key] == [("acme", principal.scopes)]
+    assert [*listings._by_key] == [("acme", principal.scopes, None)]
     desk.close()
 
 
