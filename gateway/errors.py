@@ -98,6 +98,13 @@ class ApiError(Exception):
             self.param = None if self.param is None else public_field(self.param)
         return self
 
+    def let_go(self) -> Self:
+        """The same without the frames that it was raised in: they hold bodies, and where one of them holds the error
+        it would all wait in a ring for the garbage collector.
+        """
+        self.__traceback__ = self.__context__ = self.__cause__ = None
+        return self
+
     def answer_headers(self) -> Headers:
         """`headers`, and what says whether and when to try again."""
         found = [*self.headers]

@@ -57,7 +57,10 @@ class Client:
         except asyncio.CancelledError:
             if (fault := self._take_fault()) is None:
                 raise
-            raise fault from None
+            try:
+                raise fault from None
+            finally:
+                del fault  # or it, its traceback and this frame would be a ring, with the request in it
         finally:
             self._on_disconnect(None)
 
@@ -81,7 +84,10 @@ class Client:
         except asyncio.CancelledError:
             if (fault := self._take_fault()) is None:
                 raise
-            raise fault from None
+            try:
+                raise fault from None
+            finally:
+                del fault  # or it, its traceback and this frame would be a ring, with the request in it
         finally:
             self._clock.discard(self)
         self._on_disconnect(self._hang_up)

@@ -50,6 +50,7 @@ async def answer(
         house.keys_at_work.begin(call.key, client)
         await client.while_listening(serve(call, house, respond))
     except ApiError as error:
+        error.let_go()
         if respond.attempt is None:
             house.refused.observe(respond.principal, respond.arm, error)
         if isinstance(error, Unauthenticated) and house.door.note(scope):

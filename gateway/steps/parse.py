@@ -39,7 +39,7 @@ def _parsed(parse: Callable[[], InferenceRequest]) -> InferenceRequest:
         return parse()
     except ApiError as error:
         for one in (error, *(error.faults if isinstance(error, SeveralFaults) else ())):
-            one.__traceback__ = one.__context__ = one.__cause__ = None
+            one.let_go()
         raise error from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -187,6 +188,25 @@ def test_an_answer_in_one_piece_that_is_too_long_is_refused_with_a_remedy_and_pa
         headers=key(narrow, "acme"),
     ) as streamed:
         assert sum(map(len, streamed.iter_raw())) > MEBIBYTE
+
+
+def test_what_is_refused_leaves_nothing_behind_for_the_garbage_collector(narrow: Stack) -> None:
+    assert narrow.gateway.house is not None
+    ids = [*range(100_000, 200_000), 123_457_689]
+    body = orjson.dumps({"model": "triage", "prompt": [ids], "max_tokens": 1})
+    del ids
+    gc.collect()
+    gc.disable()
+    try:
+        with narrow.gateway.house.admission.bytes.held_for("acme") as held:
+            held.asked(BUDGET // 2 - 2 * len(body))
+            assert narrow.post("/v1/completions", body).json()["error"]["code"] == "bytes_in_flight"
+        bad = orjson.loads(body) | {"temperature": "hot"}
+        assert narrow.post("/v1/completions", orjson.dumps(bad)).status_code == 400
+        del bad
+        assert not [one for one in gc.get_objects() if type(one) is list and one and one[-1] == 123_457_689]
+    finally:
+        gc.enable()
 
 
 def key(stack: Stack, tenant: str) -> dict[str, str]:
