@@ -30,6 +30,13 @@ class Bill(Protocol):
     def held_prompt(self) -> int:
         """The most tokens that its prompts have, by which a budget holds; 0 where none are held."""
 
+    @property
+    def most_prompt(self) -> int:
+        """The most that they can have, whatever an engine has counted before; likewise."""
+
+    def within(self, usage: Usage) -> Usage:
+        """As much of it as the request holds: nobody is charged for more, whatever an engine says."""
+
     def now_ms(self) -> int:
         """The time of an attempt that begins now, in milliseconds since the epoch."""
 

@@ -8,12 +8,14 @@ They are tuples with names: every request makes one of each, and a frozen datacl
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 from gateway.billing import Bill
 from gateway.billing import Usage as Usage
+from gateway.breaches import EngineBroke as EngineBroke
+from gateway.breaches import EngineLied as EngineLied
 from gateway.bytes_in_flight import NOT_COUNTED, HeldBytes
+from gateway.engine_count import EngineCount as EngineCount
 from gateway.errors import ApiError
 from gateway.keeping import Answered, Item, Keeping, Status
 from gateway.principal import Principal as Principal
@@ -92,10 +94,6 @@ Counts = Literal["nothing", "itself", "its base"]
 """For whom an engine's `/tokenize` says how long prompts are: for nobody, for itself, or for all engines of its base
 that do the same, because they render as the base does.
 """
-
-
-class EngineBroke(Exception):
-    """An engine's answer had begun and did not end properly, or cannot be understood."""
 
 
 class AnswerReader(Protocol):
@@ -300,60 +298,6 @@ KEY_OVER = "the key is over"
 """Likewise: revoked, or at its end."""
 CLIENT_GONE_STATUS = 499
 """nginx's, for what got no answer because nobody was there to read it."""
-MOST_TOKENS = 1 << 40
-"""No attempt has so many; the ledger's sums have room for a million such ones."""
-
-
-@dataclass(slots=True)
-class EngineCount:
-    """What the engine has told of one attempt so far, which only `forward` writes; `None` until it has."""
-
-    prompt_tokens: int | None = None
-    cached_tokens: int | None = None
-    completion_tokens: int | None = None
-    source: Literal["engine", "partial"] | None = None
-    sent: bool = False
-    """Whether the engine may have worked on it."""
-    began_s: float | None = None
-    """`time.perf_counter()` when the first bytes of a streamed answer came."""
-    _running: tuple[dict[int, int], dict[int, int]] | None = None
-    """Counts within a stream: written by choice, and read by prompt; `None` while there is one of each."""
-
-    def running(self, count: Mapping[str, Any], choice: int = 0, prompt: int = 0) -> None:
-        """A count within a stream: of one of the prompts, and of one choice so far. Raises as `final`."""
-        read, written = count["prompt_tokens"], count["completion_tokens"]
-        if type(read) is not int or type(written) is not int:
-            raise TypeError(f"{count} has no counts of tokens")
-        if not (0 <= read < MOST_TOKENS and 0 <= written < MOST_TOKENS):
-            raise TypeError(f"token count out of range: {count}")
-        self.so_far(read, written, choice, prompt)
-
-    def so_far(self, read: int, written: int, choice: int = 0, prompt: int = 0) -> None:
-        """The same, of tokens that were counted for sure: both from 0 to `MOST_TOKENS`."""
-        self.source = "partial"
-        if self._running is None:
-            if choice == 0 and prompt == 0:  # as in most streams, which have no others
-                self.prompt_tokens, self.completion_tokens = read, written
-                return
-            self._running = {0: self.completion_tokens or 0}, {0: self.prompt_tokens or 0}
-        by_choice, by_prompt = self._running
-        by_choice[choice] = written
-        by_prompt[prompt] = read
-        self.completion_tokens = sum(by_choice.values())
-        self.prompt_tokens = sum(by_prompt.values())
-
-    def final(self, count: Mapping[str, Any]) -> None:
-        """The count of the whole answer. Raises `KeyError` or `TypeError` for what is none: money is made of it."""
-        read, written = count["prompt_tokens"], count.get("completion_tokens", 0)
-        cached = (count.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-        if type(read) is not int or type(written) is not int or type(cached) is not int:
-            raise TypeError(f"{count} has no counts of tokens")
-        if not (0 <= read < MOST_TOKENS and 0 <= written < MOST_TOKENS and cached >= 0):
-            raise TypeError(f"token count out of range: {count}")
-        self.prompt_tokens = read
-        self.completion_tokens = written
-        self.cached_tokens = min(cached, read)
-        self.source = "engine"
 
 
 class Booked(Protocol):

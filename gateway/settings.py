@@ -16,6 +16,7 @@ from gateway.adapter_settings import AdapterSettings
 from gateway.door_settings import DoorSettings
 from gateway.engines.address import engine_url
 from gateway.line_settings import LineSettings
+from gateway.trust_settings import TrustSettings
 from registry.days import MOST_DAYS
 from registry.secret_files import secret_in_file
 from telemetry.settings import TelemetrySettings
@@ -73,7 +74,7 @@ class EngineSettings(BaseModel):
     )
 
 
-class GatewaySettings(AccessSettings, AdapterSettings, LineSettings, DoorSettings, TelemetrySettings):
+class GatewaySettings(AccessSettings, AdapterSettings, LineSettings, TrustSettings, DoorSettings, TelemetrySettings):
     """Settings of one gateway; every duration in seconds, every size in bytes."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")

@@ -14,7 +14,7 @@ from gateway.fleet.abilities import who_cannot
 from gateway.fleet.fair_share import Asker
 from gateway.fleet.line import Slot
 from gateway.fleet.view import EngineView
-from gateway.handoffs import Admitted, EngineBroke
+from gateway.handoffs import Admitted, EngineBroke, EngineLied
 from gateway.settings import GatewaySettings
 from gateway.steps.load import Fleet
 from gateway.steps.place import EngineLoad, place
@@ -148,6 +148,8 @@ class Tries:
         request_id = self._admitted.call.request_id
         # The error's text names hosts and folders: for the operator only.
         log.warning("request %s, attempt %d, %s: %s", request_id, self.number, engine_url, error)
+        if isinstance(error, EngineLied):
+            self._fleet.lied(engine_url, error.breach, self._admitted.principal.tenant)
         if not isinstance(error, CannotLoad):
             self._note_failure(engine_url)
             self._dispute.failed(engine_url)

@@ -17,10 +17,16 @@ import httptools
 
 from gateway.engines.address import EngineAddress
 from gateway.engines.news import News
-from gateway.handoffs import EngineBroke
+from gateway.engines.unreachable import AdapterMissing as AdapterMissing
+from gateway.engines.unreachable import CannotLoad as CannotLoad
+from gateway.engines.unreachable import EngineTimeout as EngineTimeout
+from gateway.engines.unreachable import EngineUnreachable as EngineUnreachable
+from gateway.handoffs import EngineBroke, EngineLied
 
 HIGH_WATER_BYTES = 1 << 20
 """Unread answer bytes at which we stop reading from the engine, so that a slow client cannot fill our memory."""
+FRAME_BYTES, MOST_HEADERS = 65_536, 100
+"""Of a head, or of anything else that is no body, that comes in a row; of a head. Engines need a hundredth."""
 GATHERED_BYTES = 1 << 18
 """Of an answer that is gathered before it is read, so many at once: as they are read, others wait a millisecond."""
 
@@ -29,24 +35,8 @@ Body = tuple[bytes, ...]
 """Of a request, in one piece or in several."""
 
 
-class EngineUnreachable(Exception):
-    """No connection, or it broke before the first byte of an answer: nothing reached the client; retry elsewhere."""
-
-
-class CannotLoad(EngineUnreachable):
-    """The adapter cannot be brought to this engine now. The controller knows: it says nothing about the engine."""
-
-
-class AdapterMissing(CannotLoad):
-    """The engine does not know the adapter that we believed resident; nothing was generated."""
-
-    def __init__(self, engine_name: str) -> None:
-        super().__init__("the engine does not know the adapter")
-        self.engine_name = engine_name
-
-
-class EngineTimeout(EngineUnreachable):
-    """The engine took the request and did not begin an answer in time; it may be hung."""
+class _NotTaken(Exception):
+    """Ends the parser's work on bytes that are refused."""
 
 
 class EngineConnection(asyncio.Protocol):
@@ -67,6 +57,10 @@ class EngineConnection(asyncio.Protocol):
         self.complete = False
         self._keep_alive = False
         self.fault: str | None = None
+        self._lied = False
+        """Whether the fault is that what came is no HTTP of an engine."""
+        self._frame_bytes = 0
+        """That came since the last of the body."""
         self._chunks: list[bytes] = []
         self.unread = 0
         """Bytes of the body that `read` would return."""
@@ -87,6 +81,8 @@ class EngineConnection(asyncio.Protocol):
         due_s = self._loop.time() + within_s
         while not self.status:
             if self.closed or self.fault:
+                if self._lied and self.fault:
+                    raise EngineLied("bad_http", self.fault)
                 raise EngineUnreachable(self.fault or "the engine closed the connection without an answer")
             await self._news.wait(due_s)
 
@@ -117,8 +113,10 @@ class EngineConnection(asyncio.Protocol):
     def read(self) -> bytes:
         """The bytes of the body that are there, `b""` at its end; only when `readable`. Raises `EngineBroke`."""
         if not self._chunks:
-            if self.complete:
+            if self.complete and not self._lied:
                 return b""
+            if self._lied and self.fault:
+                raise EngineLied("bad_http", self.fault)
             raise EngineBroke(self.fault or "the engine closed the connection in the middle of its answer")
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
@@ -132,6 +130,12 @@ class EngineConnection(asyncio.Protocol):
         self._end()
         if self.transport is not None:
             self.transport.abort()
+
+    def _refuse(self, what: str) -> None:
+        """End the answer: nothing like that comes from an engine."""
+        if self.fault is None:
+            self.fault, self._lied = f"the engine sent {what}", True
+        self.close()
 
     def _end(self) -> None:
         self.closed = True
@@ -150,11 +154,20 @@ class EngineConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Feed the parser; bytes that are no HTTP end the answer with a fault."""
         self._client.heard_at_s = time.monotonic()
+        if self.complete:  # it answers what nobody has asked: the next answer could not be told from it
+            self.close()
+            return
+        before = self.unread
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self.fault = f"the engine sent what is not HTTP ({type(error).__name__})"
-            self.close()
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._refuse(f"what is not HTTP ({type(error).__name__})")
+        if self.unread == before and not self.complete:
+            self._frame_bytes += len(data)
+            if self._frame_bytes > FRAME_BYTES:
+                self._refuse(f"a head or a frame of more than {FRAME_BYTES} bytes")
+        else:
+            self._frame_bytes = 0
         if self.unread >= self._tells_at or self.complete:
             self._news.notify()
 
@@ -162,11 +175,18 @@ class EngineConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep the header under its lower-case name."""
-        self.headers[name.lower()] = value
+        if self.status:
+            self._refuse("trailers")
+        else:
+            self.headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
-        """The answer begins."""
-        self.status = self._parser.get_status_code()
+        """The answer begins. No engine switches protocols, or sends hints before it."""
+        status = self._parser.get_status_code()
+        if status < 200 or self.complete or len(self.headers) > MOST_HEADERS:
+            self._refuse(f"HTTP {status}" if status < 200 else "two answers" if self.complete else "too many headers")
+            raise _NotTaken
+        self.status = status
 
     def on_body(self, body: bytes) -> None:
         """Keep the bytes; stop reading the socket when too many are unread."""
@@ -368,9 +388,12 @@ class Exchange:
         self._begun = True
         return connection.read()
 
-    async def body(self, idle_timeout_s: float) -> bytes:
-        """The whole body. Raises as `some`."""
-        parts = []
+    async def body(self, idle_timeout_s: float, most_bytes: int) -> bytes:
+        """The whole body. Raises as `some`, and `EngineLied` when it has more than `most_bytes`."""
+        parts, left = [], most_bytes
         while data := await self.some(idle_timeout_s):
+            left -= len(data)
+            if left < 0:
+                raise EngineLied("too_long", f"the engine's answer has more than {most_bytes} bytes")
             parts.append(data)
         return parts[0] if len(parts) == 1 else b"".join(parts)

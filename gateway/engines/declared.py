@@ -22,6 +22,9 @@ class Handling:
     """Whether it must not serve when it renders conversations otherwise than its base; else that is only said."""
     hung_after_s: float = 60.0
     """Requests in flight, and no step and no byte for so long: the engine hangs."""
+    most_breaches: int = 5
+    """Answers that no engine gives within `breach_window_s`, after which it must not serve."""
+    breach_window_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)

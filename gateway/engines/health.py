@@ -36,7 +36,7 @@ class Health:
         self._examined_again_s = 0.0
         """From when on a refused engine may show that it works."""
         self._refusals = 0
-        """Since it was in traffic last."""
+        """Since it served for longer than the longest pause: one that only passes examinations is asked ever later."""
         self._doubted_s: float | None = None
         """When there was a sign that it has restarted; `None` when it has been looked at since."""
         self._silent_since_s: float | None = None
@@ -75,7 +75,6 @@ class Health:
     def up(self) -> None:
         """It works."""
         self.condition, self.fault = "up", None
-        self._refusals = 0
         self._moved_s = time.monotonic()
 
     def down(self, reason: str, condition: EngineState = "down") -> None:
@@ -83,6 +82,8 @@ class Health:
         if self.fault != reason:
             log.warning("engine %s is %s: %s", self._url, condition, reason)
         if condition == "refused":
+            if time.monotonic() > self._examined_again_s + LAST_EXAMINATION_S:
+                self._refusals = 0
             pause_s = min(LAST_EXAMINATION_S, FIRST_EXAMINATION_S * 2**self._refusals)
             self._examined_again_s = time.monotonic() + pause_s
             self._refusals = min(self._refusals + 1, 16)

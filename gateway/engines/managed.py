@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gateway.engines.barred import Bars
+from gateway.engines.conduct import Conduct
 from gateway.engines.declared import Handling
 from gateway.engines.engine import Engine
 from gateway.engines.faults import FAILS, AdapterRejected, EngineFault, ProofBroken, Silent
@@ -41,6 +42,7 @@ class ManagedEngine:
         self.residency = Residency(declared.places, term)
         self.profile = Profile(declared, handling, self.control)
         self.bars = Bars()
+        self.conduct = Conduct(handling.most_breaches, handling.breach_window_s)
         self.leaving = False
         """Whether it is to be let go when no request runs on it any more."""
         self.slots: int | None = None

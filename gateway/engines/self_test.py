@@ -14,9 +14,12 @@ from gateway.engines.connection import EngineClient, EngineUnreachable
 from gateway.engines.faults import ProbeRefused, Unreachable
 from gateway.engines.kind import EngineKind
 from gateway.engines.probes import PROBE_TIMEOUT_S, ProbeLog
-from gateway.handoffs import Endpoint, EngineBroke
+from gateway.handoffs import Endpoint, EngineBroke, EngineCount, EngineLied
 
 BUSY = (429, 503)
+MOST_BYTES = 1 << 20
+MOST_TOKENS = 4_096
+"""Of an answer to a question of ours, which is short, and of either side of it."""
 
 
 async def ask_as_clients_do(
@@ -43,8 +46,19 @@ async def ask_as_clients_do(
         if not document.get(dialect.answers_in):
             raise ProbeRefused(f"its answer to a {endpoint} request of ours is none")
         usage = document.get("usage")
+        _require_true(document, usage, endpoint, model)
     finally:
         probes.ended(endpoint, body, usage, started_at_ms)
+
+
+def _require_true(document: dict[str, Any], usage: Any, endpoint: Endpoint, model: str) -> None:
+    """Raises `ProbeRefused` for an answer whose count or name nobody may believe."""
+    if document.get("model") != model:
+        raise ProbeRefused(f"its answer to a {endpoint} request of ours is signed by another model")
+    try:
+        EngineCount(most_prompt=MOST_TOKENS, most_completion=MOST_TOKENS).final(usage)
+    except EngineLied as lied:
+        raise ProbeRefused(f"its answer to a {endpoint} request of ours is none: {lied}") from lied
 
 
 async def _post(
@@ -56,7 +70,7 @@ async def _post(
             asyncio.timeout(PROBE_TIMEOUT_S),
             client.post(path, headers, (orjson.dumps(body),), head_timeout_s=PROBE_TIMEOUT_S) as exchange,
         ):
-            return exchange.status, await exchange.body(PROBE_TIMEOUT_S)
+            return exchange.status, await exchange.body(PROBE_TIMEOUT_S, MOST_BYTES)
     except (EngineUnreachable, EngineBroke, TimeoutError) as error:
         raise Unreachable(f"a {endpoint} request of ours broke off: {str(error) or 'timed out'}") from error
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from gateway.engines.faults import EngineFault
@@ -55,6 +56,7 @@ from gateway.fleet.wire import (
     CatalogMoved,
     Disputed,
     FromController,
+    Lied,
 )
 from gateway.metrics.leader import Naming, Traffic
 from registry.catalog.snapshot import Catalog, VersionEntry
@@ -139,7 +141,7 @@ class Controller:
             engines,
             registry,
             catalog,
-            self._second_opinion,
+            partial(self.loading.ensure, for_swap=False),
             self.announce_catalog,
             lambda: hub.trusted,
             lambda: not term.over,
@@ -220,13 +222,16 @@ class Controller:
         if engine is not None and self.trials.is_due(engine, disputed):
             self.errands.run(self.trials.try_now(engine, disputed.endpoint))
 
+    def lied(self, lied: Lied) -> None:
+        """A worker says that an engine has answered as none does: one that goes on with it is refused."""
+        engine = self.engines.at(lied.url)
+        if engine is not None and (reason := engine.conduct.note(lied.breach, lied.tenant)) and engine.health.serves:
+            self._refuse(engine, reason)
+
     def _refuse(self, engine: ManagedEngine, reason: str) -> None:
         self.court.refuse(engine, reason)
         self.publish()
         self.wake()
-
-    async def _second_opinion(self, engine: ManagedEngine, version: VersionEntry) -> None:
-        await self.loading.ensure(engine, version, for_swap=False)
 
     async def judge(self, engine: ManagedEngine, version: VersionEntry, error: EngineFault) -> ColdAdapterFailed:
         """What the engine's refusal of the version means."""

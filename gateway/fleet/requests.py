@@ -13,7 +13,7 @@ from gateway.fleet.hub import Hub, WorkerLink
 from gateway.fleet.shared_slots import SharedSlots
 from gateway.fleet.slot_messages import SlotLeft, SlotsHeld, SlotWanted
 from gateway.fleet.view import ColdAdapterFailed
-from gateway.fleet.wire import Borrow, Disputed, Ensure, Ensured, FromWorker, Inspect, Inspected, Lent, Lost, Wake
+from gateway.fleet.wire import Borrow, Disputed, Ensure, Ensured, FromWorker, Inspect, Inspected, Lent, Lied, Lost, Wake
 from gateway.limits.lending import Pool
 from gateway.metrics.counts import AskSamples, AskTraffic, Counted
 from gateway.metrics.leader import Traffic
@@ -72,6 +72,9 @@ class RequestContext(Protocol):
     def dispute(self, disputed: Disputed) -> None:
         """An engine refused what another may have served."""
 
+    def lied(self, lied: Lied) -> None:
+        """An engine has answered as none does."""
+
     def wake(self) -> None:
         """Begin the next round now."""
 
@@ -101,6 +104,8 @@ class WorkerRequests:
                 self._controller.lost(message.url, message.name)
             case Disputed():
                 self._controller.dispute(message)
+            case Lied():
+                self._controller.lied(message)
             case Wake():
                 self._controller.wake()
             case Borrow():

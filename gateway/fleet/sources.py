@@ -144,6 +144,8 @@ def handling_of(engine: Engine, base: BaseInfo, settings: GatewaySettings) -> Ha
         base.fingerprint,
         settings.engine_chat_template == "refuse",
         settings.engine_hung_after_s,
+        settings.engine_breaches,
+        settings.engine_breach_window_s,
     )
 
 

@@ -64,6 +64,7 @@ def _engine(hub: Hub, demand: Demand, engine: ManagedEngine) -> dict[str, Any]:
             "prompt_tokens": probes.prompt_tokens,
             "completion_tokens": probes.completion_tokens,
         },
+        "breaches": dict(engine.conduct.counts),
         "places": engine.declared.places,
         "places_used": len(engine.residency.names) if holds or engine.health.state == "refused" else None,
         "leaving": sorted(engine.residency.leaving),

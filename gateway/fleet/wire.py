@@ -2,7 +2,7 @@
 
 Both ends are ours and of one version, so the messages are plain dataclasses; pydantic reads them, orjson writes them.
 
-worker → controller     Hello, Report, Ensure, Lost, Disputed, Wake, Inspect, Borrow, Counted, AskTraffic,
+worker → controller     Hello, Report, Ensure, Lost, Disputed, Lied, Wake, Inspect, Borrow, Counted, AskTraffic,
                         AskSamples, and of `slot_messages.py`
 controller → worker     Welcome, Engines, EngineChanged, Copies, Shares, Published, Ensured, CatalogMoved, Inspected,
                         Lent, Alive, and of `slot_messages.py`
@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import orjson
 from pydantic import Field, TypeAdapter, ValidationError
 
+from gateway.breaches import Breach
 from gateway.engines.engine import Engine, EngineStatus
 from gateway.fleet.channel import Channel, LinkBroken
 from gateway.fleet.slot_messages import Sharing, SlotClosing, SlotGiven, SlotLeft, SlotsHeld, SlotWanted
@@ -99,6 +100,16 @@ class Disputed:
     tenant: str
     served_elsewhere: bool
     kind: Literal["disputed"] = "disputed"
+
+
+@dataclass(frozen=True, slots=True)
+class Lied:
+    """The engine has answered a tenant's request as no engine does."""
+
+    url: str
+    breach: Breach
+    tenant: str
+    kind: Literal["lied"] = "lied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +240,7 @@ FromWorker = (
     | Ensure
     | Lost
     | Disputed
+    | Lied
     | Wake
     | Inspect
     | Borrow

@@ -13,6 +13,7 @@ from collections.abc import Callable, Set
 from contextlib import suppress
 from typing import Any
 
+from gateway.breaches import Breach
 from gateway.engines.engine import Engine, EngineState
 from gateway.fleet.adapter_slots import AdapterSlots
 from gateway.fleet.awaited_loads import AwaitedLoads
@@ -37,6 +38,7 @@ from gateway.fleet.wire import (
     Inspect,
     Inspected,
     Lent,
+    Lied,
     Lost,
     Published,
     Report,
@@ -140,6 +142,10 @@ class FleetWorker:
                 return
             self._disputed_s[engine_url, endpoint] = now
         self.link.send(Disputed(engine_url, endpoint, tenant, served_elsewhere))
+
+    def lied(self, engine_url: str, breach: Breach, tenant: str) -> None:
+        """An engine has answered as none does: the controller counts how often."""
+        self.link.send(Lied(engine_url, breach, tenant))
 
     def wake(self) -> None:
         """A request could not reach an engine: the controller should look now."""

@@ -324,6 +324,23 @@ class Bill:
         """The most tokens that its prompts have, by which a budget holds; 0 where none are held."""
         return 0 if self._reservation is None else self._reservation.size.prompt
 
+    @property
+    def most_prompt(self) -> int:
+        """The most that they can have, whatever an engine has counted before; likewise."""
+        return 0 if self._reservation is None else self._reservation.size.bound_prompt
+
+    def within(self, usage: Usage) -> Usage:
+        """As much of it as the request holds, if it holds tokens: nobody is charged for more."""
+        if self._reservation is None or not (size := self._reservation.size).prompt:
+            return usage
+        read, cached, written, source = usage
+        answers = size.answer * size.answers * size.prompts
+        if (read or 0) <= size.prompt and (written or 0) <= answers:
+            return usage
+        read = None if read is None else min(read, size.prompt)
+        cached = None if cached is None else min(cached, read or 0)
+        return Usage(read, cached, None if written is None else min(written, answers), source)
+
     def now_ms(self) -> int:
         """The time of an attempt that begins now, in milliseconds since the epoch."""
         at_ms = self._held_at_ms + int((time.perf_counter() - self._held_s) * 1000)

@@ -29,6 +29,8 @@ class Size(NamedTuple):
     least_prompt: int = 0
     """Of the shortest prompt that a request can have."""
     price: TariffEntry | None = None
+    bound_prompt: int = 0
+    """What `prompt` would be had no engine counted it: by the bytes of the body."""
 
     def most(self, units: Units) -> int:
         """The most that it can use; no `nano` when no price is known."""

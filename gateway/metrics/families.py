@@ -171,6 +171,13 @@ LOADING = _gauge("engine_loads", "engine", "Loads of adapters that run on an eng
 LOAD_TIME = _times(
     "load", "engine", "What loads of adapters took that went well, until the engine had proven them.", LONG_S, "fleet"
 )
+BREACHES = _counter(
+    "engine_breaches",
+    "engine breach",
+    "Answers of an engine that none of its kind gives, by what was wrong: `gateway/breaches.py` has all. After some of "
+    "them within a minute the engine is refused.",
+    "fleet",
+)
 EVICTIONS = _counter("evictions", "engine", "Adapters that an engine had to give up to have room for others.", "fleet")
 ENGINE_IN_FLIGHT = _gauge("engine_in_flight_requests", "engine", "Requests that workers have on an engine.", "fleet")
 RUNNING = _gauge("engine_running_requests", "engine", "Requests in an engine's batch, as it says; of anybody.", "fleet")

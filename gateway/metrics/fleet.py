@@ -101,6 +101,9 @@ class FleetTraffic:
             families.LOAD_TIME.name: [
                 [[url], times[1:], times[0]] for url, times in self._load_times.items() if url in urls
             ],
+            families.BREACHES.name: [
+                [[one.url, breach], count] for one in self.engines for breach, count in one.conduct.counts.items()
+            ],
             families.ENGINE_IN_FLIGHT.name: [[[url], self.in_flight(url)] for url in urls],
             families.LOADING.name: [[[url], self.loading(url)] for url in urls],
             families.RUNNING.name: [[[url], look.running] for url, look in looks],

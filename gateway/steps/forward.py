@@ -13,17 +13,21 @@ from typing import Any, Protocol
 
 import orjson
 
-from gateway.api.dialects.engine_events import EVENT_END
+from gateway.api.dialects.engine_events import BROKEN_OFF, DATA, DONE, EVENT_END, FAILED
 from gateway.engines.connection import EngineTimeout, Exchange
 from gateway.engines.kind import Asked
 from gateway.engines.kinds import kind_of
+from gateway.engines.most import most_of
 from gateway.errors import AnswerTooLong, ApiError
 from gateway.fleet.view import EngineView
-from gateway.handoffs import Admitted, EngineBroke, EngineCount, InferenceRequest
+from gateway.handoffs import Admitted, EngineBroke, EngineCount, EngineLied, InferenceRequest
 from gateway.sealed_body import SealedBody
 
 Feed = Callable[[bytes], Awaitable[None]]
 """Takes some bytes of an answer."""
+DONE_EVENT = DONE.removesuffix(EVENT_END)
+MOST_REFUSAL_BYTES = 65_536
+"""Of what an engine says of a refusal, beside what it repeats of the body."""
 END_BYTES = 2_000
 """Of a document of which only the ends are looked at: what stands in one of them is shorter."""
 
@@ -45,7 +49,7 @@ class Bounds(Protocol):
 
     @property
     def max_answer_bytes(self) -> int:
-        """Memory for an answer in one piece."""
+        """Memory for an answer in one piece, and for an event."""
 
 
 class Forward:
@@ -64,8 +68,7 @@ class Forward:
         kind = self._kind = kind_of(engine.declared)
         self._translates = dialect.asks != dialect.name
         """Whether a reader makes its own answer of the engine's, which clients get else, but for names and extras."""
-        if not self._translates:
-            self._needle, self._replacement = kind.names_model(engine_name), kind.names_model(public_name)
+        self._needle, self._replacement = kind.names_model(engine_name), kind.names_model(public_name)
         self._admitted = admitted
         self._request = request
         self._engine_name = engine_name
@@ -80,6 +83,8 @@ class Forward:
         self._weight = _weight(request)
         self._kept_bytes = 0
         self._context = engine.status.max_model_len
+        most = most_of(request, admitted.bill, self._context)
+        count.most_prompt, count.most_completion, self._left_bytes = most
         self._exchange: Exchange = engine.client.post(
             kind.paths[dialect.asks],
             b"X-Request-Id: %b\r\n%b" % (admitted.call.engine_request_id.encode(), admitted.call.trace),
@@ -95,7 +100,8 @@ class Forward:
         if self._exchange.status != 200:
             self._count.sent = self._exchange.status == 500  # every other refusal comes before the engine's work
             try:
-                body = await self._exchange.body(self._idle_timeout_s)
+                most_bytes = MOST_REFUSAL_BYTES + 8 * self._request.body_bytes
+                body = await self._exchange.body(self._idle_timeout_s, most_bytes)
                 raise self._kind.refusal(self._exchange.status, body, self._asked())
             finally:
                 await self._exchange.__aexit__(None, None, None)
@@ -126,13 +132,16 @@ class Forward:
         if self._tap is not None:
             self._tap.take(data)
         if not self._translates:
-            data = self._kind.document(data.replace(self._needle, self._replacement, 1))
+            data = self._kind.document(self._renamed(data))
+        elif self._request.dialect.uses_tokens and self._needle not in data:
+            raise _other_model()
         if document := self.reader.document(data):
             await feed(document)
 
     async def _whole(self) -> bytes:
         parts: list[bytes] = []
         while data := await self._exchange.some(self._idle_timeout_s):
+            self._take(data)
             self._keep(len(data))
             parts.append(data)
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -153,22 +162,26 @@ class Forward:
         """
         held, named = b"", False
         while data := await self._exchange.some(self._idle_timeout_s):
+            self._take(data)
             self._keep(len(data))
             held += data
             if len(held) > 2 * END_BYTES:
                 if not named:
-                    held, named = held.replace(self._needle, self._replacement, 1), True
+                    held, named = self._renamed(held), True
                 await feed(held[:-END_BYTES])
                 held = held[-END_BYTES:]
-        await feed(self.reader.document(held if named else held.replace(self._needle, self._replacement, 1)))
+        await feed(self.reader.document(held if named else self._renamed(held)))
 
     async def _events(self, feed: Feed) -> None:
         held, count, some, idle_timeout_s = b"", self._count, self._exchange.some, self._idle_timeout_s
         while data := await some(idle_timeout_s):
+            self._take(data)
             if self._weight > 1:
                 self._keep(len(data))
             block, held, failure = self._read(held + data)
             if block:
+                if self.reader.complete:
+                    count.require_final()
                 if count.began_s is None:
                     count.began_s = time.perf_counter()
                 await feed(block)
@@ -181,6 +194,7 @@ class Forward:
         held, exchange = b"", self._exchange
         try:
             while data := await exchange.gathered():
+                self._take(data)
                 self._keep(len(data))
                 block, held, failure = self._read(held + data)
                 if block:
@@ -199,18 +213,44 @@ class Forward:
         """
         cut = data.rfind(EVENT_END) + len(EVENT_END)
         if cut < len(EVENT_END):
+            if len(data) > self._most_bytes:
+                raise EngineLied("too_long", f"an event of the engine's has more than {self._most_bytes} bytes")
             return b"", data, None
         block = data[:cut]
         if self._tap is not None:
             self._tap.take(block)
         if self._relays:
-            block = self._kind.events(block.replace(self._needle, self._replacement))
+            renamed = block.replace(self._needle, self._replacement)
+            if renamed is block:  # bytes in which nothing is replaced are the same object
+                self._require_no_model(block)
+            block = self._kind.events(renamed)
+        elif self._needle not in block:
+            self._require_no_model(block)
         block, failure = self.reader.events(block)
         return block, data[cut:], failure
+
+    def _renamed(self, data: bytes) -> bytes:
+        """A document that names its model once. Raises `EngineLied` when it names another one, or none."""
+        renamed = data.replace(self._needle, self._replacement, 1)
+        if renamed is data and self._request.dialect.uses_tokens:
+            raise _other_model()
+        return renamed
+
+    def _require_no_model(self, block: bytes) -> None:
+        """Raises `EngineLied` for events that are an answer's, of which each names its model."""
+        for event in block.split(EVENT_END)[:-1]:
+            if event.startswith(DATA) and not event.startswith((FAILED, DONE_EVENT)) and not BROKEN_OFF.search(event):
+                raise _other_model()
+
+    def _take(self, data: bytes) -> None:
+        self._left_bytes -= len(data)
+        if self._left_bytes < 0:
+            raise EngineLied("too_long", "the engine's answer is longer than the request can have one")
 
     def _require_all(self) -> None:
         if not self.reader.complete:
             raise EngineBroke("the engine ended its answer in the middle")
+        self._count.require_final()
 
     def _failed(self, event: bytes) -> Exception:
         count = self._count
@@ -250,3 +290,7 @@ def _body_for(engine: EngineView, request: InferenceRequest) -> Mapping[str, Any
     if isinstance(request.body, SealedBody):
         return request.body.without(left_out)
     return {name: value for name, value in request.body.items() if name not in left_out}
+
+
+def _other_model() -> EngineLied:
+    return EngineLied("other_model", "the engine's answer is not signed with the name of the model that was asked")

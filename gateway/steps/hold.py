@@ -88,7 +88,8 @@ async def _hold_use(
     template = max(TEMPLATE_TOKENS, known_template)
     more, added = await accounts.desk.do(tenant, body_bytes, lambda: _added(request, bound))
     rate_prompt = -(-(body_bytes + more) // BYTES_PER_TOKEN)
-    prompt = template + bound.most(body_bytes + more + added, max(1, request.choices // (request.body.get("n") or 1)))
+    prompts = max(1, request.choices // (request.body.get("n") or 1))
+    prompt = by_bytes = template + bound.most(body_bytes + more + added, prompts)
     answers = (accounts.lengths.bound(tenant, arm.model) if most is None else most) * request.choices
     least = LEAST_BODY_BYTES + len(request.model) + template
     least_answers = request.choices if most is None else answers
@@ -100,7 +101,7 @@ async def _hold_use(
     if most is None:
         fits = longest_answers(standing.counters, rate_prompt, prompt, standing.price, answers)
         request = _bounded(request, max(1, fits // request.choices))
-    size = _size(rate_prompt, prompt, least, request, standing.price)
+    size = _size(rate_prompt, prompt, least, request, standing.price)._replace(bound_prompt=by_bytes)
     reservation = Reservation(size.most("rate_tokens"), size.most("tokens"), size.most("nano"), size)
     asked = request.dialect.counted(request)
     return asked, await accounts.limits.open(standing, reservation)

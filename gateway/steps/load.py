@@ -7,6 +7,7 @@ from collections.abc import Set
 from types import TracebackType
 from typing import NamedTuple, Protocol
 
+from gateway.breaches import Breach
 from gateway.engines.connection import CannotLoad, EngineUnreachable
 from gateway.engines.names import digest_in
 from gateway.errors import Overloaded, RateLimited
@@ -50,6 +51,9 @@ class Fleet(Protocol):
 
     def disputed(self, engine_url: str, endpoint: Endpoint, tenant: str, *, served_elsewhere: bool) -> None:
         """The engine refused or failed a request, and we do not know why; another served it, or none did yet."""
+
+    def lied(self, engine_url: str, breach: Breach, tenant: str) -> None:
+        """The engine has answered as none does."""
 
     def wake(self) -> None:
         """Something is wrong with an engine; look now."""

@@ -129,11 +129,12 @@ class Meter:
     def _used(self, count: EngineCount) -> Usage:
         """What the engine has told of; what it may have read without a word is estimated.
 
-        Four characters a token is a rule of thumb for English, and no more than was held is ever booked. What was
-        generated stays unknown, and so unmetered.
+        No more than was held is ever booked, whatever the engine has told. Four characters a token is a rule of thumb
+        for English. What was generated without a word stays unknown, and so unmetered.
         """
         if count.source is not None or not count.sent:
-            return Usage(count.prompt_tokens, count.cached_tokens, count.completion_tokens, count.source)
+            told = Usage(count.prompt_tokens, count.cached_tokens, count.completion_tokens, count.source)
+            return self._bill.within(told)
         body = self._request.body
         prompt = self._request.dialect.prompt_field(body)
         written = body.written(prompt) if isinstance(body, SealedBody) else orjson.dumps(body[prompt])

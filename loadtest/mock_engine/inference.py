@@ -11,6 +11,7 @@ import orjson
 from loadtest.mock_engine.answers import Choice, generate
 from loadtest.mock_engine.engine import Engine
 from loadtest.mock_engine.jobs import Job, Kind, parse_job, parse_object
+from loadtest.mock_engine.lies import LEAK, LONG_BYTES, PIECE, RAW, told
 from loadtest.mock_engine.queues import CacheUse
 from loadtest.mock_engine.replies import Json, StreamEvents, full_reply
 from loadtest.mock_engine.serving import Serving
@@ -88,6 +89,11 @@ async def before_answer(engine: Engine, exchange: Exchange, data: bytes) -> None
         while engine.faults.hold_with == held:
             await exchange.wait(LOOK_S)
         raise EngineError(500, "InternalServerError", "Injected failure of a request that was held.")
+    if faults.lies in RAW and exchange.header(b"x-request-id"):
+        exchange.transport.write(RAW[faults.lies])
+        raise SocketBroken
+    if faults.lies == "leaks" and exchange.header(b"x-request-id"):
+        raise EngineError(400, "BadRequestError", LEAK)
     if faults.fail_next:
         engine.faults = replace(faults, fail_next=faults.fail_next[1:])
         status = faults.fail_next[0]
@@ -173,7 +179,9 @@ class _Answer:
         self.engine.stats.ttft.see(time.perf_counter() - self.arrived)
         if faults.error_after_chunks is not None:
             raise EngineError(500, "InternalServerError", "Internal server error")
-        data = orjson.dumps(full_reply(self.job, self.serving, self.choices, cache))
+        data = told(self._lie, full_reply(self.job, self.serving, self.choices, cache))
+        if self._lie == "long":
+            await self._say_without_end(JSON)
         if faults.die_after_chunks is not None:
             await self.exchange.start(200, JSON, len(data))
             await self.exchange.chunk(data[: len(data) // 2])
@@ -221,8 +229,25 @@ class _Answer:
             self._break_socket()
         if faults.error_after_chunks is not None and self.events_sent >= faults.error_after_chunks:
             raise EngineError(500, "InternalServerError", "Internal server error")
-        await self.exchange.chunk(b"data: " + orjson.dumps(event) + b"\n\n")
+        if self._lie == "long":
+            await self._say_without_end(None)
+        if self._lie == "two usages" and not event["choices"]:
+            await self.exchange.chunk(b"data: " + orjson.dumps(event) + b"\n\n")
+        await self.exchange.chunk(b"data: " + told(self._lie, event) + b"\n\n")
         self.events_sent += 1
+
+    @property
+    def _lie(self) -> str:
+        return self.engine.faults.lies if self.exchange.header(b"x-request-id") else ""
+
+    async def _say_without_end(self, content_type: bytes | None) -> None:
+        """One line, or a document, of `LONG_BYTES`."""
+        if content_type is not None:
+            await self.exchange.start(200, content_type)
+        for _ in range(LONG_BYTES // len(PIECE)):
+            await self.exchange.chunk(PIECE)
+            await self.exchange.wait(0.0001)
+        self._break_socket()
 
     def _break_socket(self) -> None:
         self.exchange.transport.close()  # close, not abort: what was written before still arrives

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
+from loadtest.mock_engine.lies import LIES
+
 Garbage = Literal["", "bytes", "json"]
 
 
@@ -117,6 +119,8 @@ class Faults:
     """Reset the connection of every request outside /mock/ before answering. (Stop the engine to have it refuse.)"""
     garbage: Garbage = ""
     """Answer inference with bytes that are not HTTP ("bytes") or with a 200 that is not JSON ("json")."""
+    lies: str = ""
+    """How chats and completions with an X-Request-Id are answered as no engine does (`loadtest.mock_engine.lies`)."""
     noop_adapters: bool = False
     """Adapters load and answer, but change nothing: text and numbers are the base's."""
     noop_folder: str = ""
@@ -165,6 +169,8 @@ def _checked(name: str, default: object, value: object) -> object:
         raise ValueError(f"{name}={value!r}: give a list of HTTP statuses from 400 to 599")
     if name == "garbage" and value not in ("", "bytes", "json"):
         raise ValueError(f"{name}={value!r}: give '', 'bytes' or 'json'")
+    if name == "lies" and value not in LIES:
+        raise ValueError(f"{name}={value!r}: give one of {LIES}")
     if default is None:
         wanted: tuple[type, ...] = (int, type(None))
     elif isinstance(default, float):

@@ -119,8 +119,10 @@ def score(token: str) -> dict[str, Any]:
 
 async def test_log_probabilities_of_all_chunks_are_one_list_whatever_the_tokens_are_called() -> None:
     tokens = ["grüße ", NASTY, ']},"finish_reason":', "]}"]
-    chunks = [said(token, number + 1, scores={"content": [score(token)]}) for number, token in enumerate(tokens)]
-    last = said("", 4, scores={"content": []}, finish_reason="length")
+    chunks = [
+        said(token, min(number, 2) + 1, scores={"content": [score(token)]}) for number, token in enumerate(tokens)
+    ]
+    last = said("", 3, scores={"content": []}, finish_reason="length")
     (choice,) = (await assembled(chunked(b"".join((ROLE, *chunks, last, USAGE, DONE)))))["choices"]
     assert choice["logprobs"] == {"content": [score(token) for token in tokens]}
     assert choice["message"]["content"] == "".join(tokens)
@@ -139,7 +141,7 @@ async def test_log_probabilities_of_completions_are_four_lists() -> None:
         }
 
     chunks = [written(tokens[0], 1, scores=scores(0, tokens[0])), written("", 1, scores=scores(1))]
-    chunks += [written("x", 6, scores=scores(1, *tokens[1:]), finish_reason="length", stop_reason=None)]
+    chunks += [written("x", 3, scores=scores(1, *tokens[1:]), finish_reason="length", stop_reason=None)]
     data = b"".join((*chunks, USAGE, DONE))
     (choice,) = (await assembled(chunked(data), endpoint="completions", body={"prompt": "x"}))["choices"]
     assert choice["logprobs"] == {
@@ -158,7 +160,8 @@ async def test_choices_stand_in_their_order_with_what_each_has_of_its_own() -> N
         written("B", 2, index=1, token_ids=[21], finish_reason="length", stop_reason=None),
     ]
     body = {"prompt": ["x", "y"], "return_token_ids": True}
-    whole = await assembled(chunked(b"".join((*chunks, USAGE, DONE))), endpoint="completions", body=body, choices=2)
+    counts = event(usage={"prompt_tokens": 18, "total_tokens": 22, "completion_tokens": 4})
+    whole = await assembled(chunked(b"".join((*chunks, counts, DONE))), endpoint="completions", body=body, choices=2)
     assert whole["object"] == "text_completion"
     assert whole["choices"] == [
         {

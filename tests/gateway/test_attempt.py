@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,7 +79,7 @@ async def test_a_copy_of_a_request_is_one_more_attempt_that_nobody_gets_and_nobo
     ledger, spending = Ledger(db), SpendingBooks(db)
     view = FleetView(tuple(engines), Homes({}), {})
     fleet: Any = SimpleNamespace(view=lambda: view, in_flight=InFlight(on_released=lambda: None))
-    settings: Any = SimpleNamespace(cold_wait_s=1.0, **dict.fromkeys(Patience.__dataclass_fields__, 5.0))
+    settings: Any = SimpleNamespace(cold_wait_s=1.0, **asdict(Patience()))
     journal = Journal(tmp_path, "w", max_unshipped_bytes=1 << 20)
     means: Any = SimpleNamespace(fleet=fleet, journal=journal, settings=settings)
     limits = Limits(spending, journal.writer)
@@ -115,7 +116,7 @@ async def test_a_copy_of_a_request_is_one_more_attempt_that_nobody_gets_and_nobo
 
 async def test_nothing_is_kept_of_the_answer_to_a_copy(engines: list[EngineView], tmp_path: Path, db: Database) -> None:
     view = FleetView(tuple(engines), Homes({}), {})
-    settings: Any = SimpleNamespace(cold_wait_s=1.0, **dict.fromkeys(Patience.__dataclass_fields__, 5.0))
+    settings: Any = SimpleNamespace(cold_wait_s=1.0, **asdict(Patience()))
     journal = Journal(tmp_path, "w", max_unshipped_bytes=1 << 20)
     writer = Writer(StoredResponses(db, Keyring(None)).save)
     means: Any = SimpleNamespace(

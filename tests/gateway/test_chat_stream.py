@@ -79,7 +79,7 @@ def test_what_only_adds_text_is_not_read_as_json_and_what_stands_between_is() ->
 
     text = TEXT % b'"a"'
     deltas, failure = Watched(EngineCount()).deltas(
-        text + text + b": alive\n\n" + text + said({"content": "b"}, 5) + text
+        text + text + b": alive\n\n" + text + said({"content": "b"}, 4) + text
     )
     assert ("".join(delta.text for delta in deltas), failure) == ("aaaba", None)
     assert len(read) == 1

@@ -218,7 +218,9 @@ async def test_a_document_that_cannot_be_understood_is_an_answer_that_broke(body
 
 
 async def test_no_more_of_a_prompt_was_cached_than_it_had() -> None:
-    body = orjson.dumps({"id": "a", "usage": COUNTS | {"prompt_tokens_details": {"cached_tokens": 1_000}}})
+    body = orjson.dumps(
+        {"id": "a", "model": NAME, "usage": COUNTS | {"prompt_tokens_details": {"cached_tokens": 1_000}}}
+    )
     async with forwarded(document(body), stream=False) as (forward, usage, _):
         await all_of(forward)
     assert seen(usage) == (9, 9, 2, "engine")
@@ -235,8 +237,8 @@ async def test_a_stream_whose_head_comes_at_once_may_take_as_long_to_begin_as_on
             client = EngineClient(server.url, None)
             async with client.post(b"/", b"", (b"{}",), head_timeout_s=patience_s) as exchange:
                 if fault is None:
-                    assert await exchange.body(idle_s) == token("x") + DONE
+                    assert await exchange.body(idle_s, 1 << 27) == token("x") + DONE
                 else:
                     with pytest.raises(fault):
-                        await exchange.body(idle_s)
+                        await exchange.body(idle_s, 1 << 27)
             client.close()

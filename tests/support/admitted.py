@@ -33,6 +33,10 @@ class Priced:
 
     price: TariffEntry | None = None
     held_prompt: int = 0
+    most_prompt: int = 0
+
+    def within(self, usage: Usage) -> Usage:
+        return usage
 
     def now_ms(self) -> int:
         return 0

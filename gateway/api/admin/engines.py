@@ -120,6 +120,11 @@ class EngineDocument(Shape):
     prompt_tokens: int | None = Field(None, description="Read since its boot, as it says itself; for anybody.")
     generation_tokens: int | None = Field(None, description="Made since its boot, as it says itself; for anybody.")
     probes: ProbesDocument | None = Field(None, description="Our own questions; null: its controller is older.")
+    breaches: dict[str, int] = Field(
+        {},
+        description="Answers that no engine gives, by what was wrong with them, since the controller's term began: "
+        "after engine_breaches of them within engine_breach_window_s it is refused.",
+    )
     places: int = Field(description="Adapters that it can hold: its --max-cpu-loras.")
     places_used: int | None = Field(
         description="Places taken, with the zero adapter, what is leaving and strangers; null while it is down."

@@ -119,7 +119,7 @@ def whole_of(data: bytes, count: EngineCount) -> tuple[Delta, dict[str, Any]]:
         raise EngineBroke("the engine gave its answer up")
     try:
         document = orjson.loads(data)
-        choices, usage = document["choices"], document["usage"]
+        choices, usage = document["choices"], document.get("usage")
         if len(choices) != 1:
             raise EngineBroke(ENDLESS)
         delta = _delta(choices[0], choices[0]["message"])

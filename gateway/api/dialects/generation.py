@@ -21,6 +21,8 @@ from gateway.api.dialects.engine_events import (
     COUNTED_STREAM,
     DONE,
     EVENT_END,
+    NOT_UNDERSTOOD,
+    UNREADABLE,
     counted_stream,
     good_events,
 )
@@ -29,7 +31,7 @@ from gateway.api.fields.hints import conversation_of, is_batch, shows_cost, user
 from gateway.api.fields.needs import needs_of
 from gateway.api.fields.settled import settle
 from gateway.errors import ApiError
-from gateway.handoffs import Admitted, AnswerReader, EngineBroke, EngineCount, InferenceRequest, ShownUsage
+from gateway.handoffs import Admitted, AnswerReader, EngineBroke, EngineCount, EngineLied, InferenceRequest, ShownUsage
 
 USAGE_BEGINS = b',"usage":{'
 USAGE = re.compile(rb',"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
@@ -38,6 +40,7 @@ RUNNING_USAGE = re.compile(
     rb'(?:,"completion_tokens_details":null)?\}'
 )
 """As vLLM writes it within a stream: parsed as JSON it would take twice as long."""
+MALFORMED = "the engine's count of tokens cannot be understood"
 NO_CHOICES = b'"choices":[]'
 """Only in the event with the final usage."""
 
@@ -116,13 +119,13 @@ class GenerationReader:
         """With its cost, if that was asked for. Raises `EngineBroke`."""
         if BROKEN_OFF.search(data):
             raise EngineBroke("the engine gave its answer up")
-        found = USAGE.match(data, data.rfind(USAGE_BEGINS))  # with log-probabilities, parsing all of it takes seconds
+        last = data.rfind(USAGE_BEGINS)
+        found = USAGE.match(data, last)  # with log-probabilities, parsing all of it takes seconds
         if found is None:
-            raise EngineBroke("the engine's answer has no count of tokens")
-        try:
-            self._count.final(orjson.loads(found[1]))
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise EngineBroke("the engine's count of tokens cannot be understood") from error
+            raise EngineLied("usage_missing", "the engine's answer has no count of tokens")
+        if data.find(USAGE_BEGINS) != last:
+            raise EngineLied("usage_twice", "the engine's answer has two counts of tokens")
+        self._count.final(_parsed(found[1]))
         return self._with_cost(data) if self._request.shows_cost else data
 
     def events(self, block: bytes) -> tuple[bytes, bytes | None]:
@@ -148,22 +151,22 @@ class GenerationReader:
         Raises `EngineBroke` for what is no count.
         """
         request = self._request
+        if request.choices == 1 and NO_CHOICES not in block:
+            if found := RUNNING_USAGE.match(block, last):
+                self._count.so_far(int(found[1]), int(found[2]))
+            elif found := USAGE.match(block, last):
+                self._count.running(_parsed(found[1]))
+            else:
+                raise EngineLied("usage_malformed", MALFORMED)
+            if request.shows_usage == "always":
+                return block
+            if block.find(USAGE_BEGINS) < last:
+                return USAGE.sub(b"", block)
+            return block[:last] + block[found.end() :]
         try:
-            if request.choices == 1 and NO_CHOICES not in block:
-                if found := RUNNING_USAGE.match(block, last):
-                    self._count.so_far(int(found[1]), int(found[2]))
-                elif found := USAGE.match(block, last):
-                    self._count.running(orjson.loads(found[1]))
-                else:
-                    raise TypeError("no count of tokens")
-                if request.shows_usage == "always":
-                    return block
-                if block.find(USAGE_BEGINS) < last:
-                    return USAGE.sub(b"", block)
-                return block[:last] + block[found.end() :]
             return b"".join(self._see_event(event + EVENT_END) for event in block.split(EVENT_END)[:-1])
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise EngineBroke("the engine's count of tokens cannot be understood") from error
+        except UNREADABLE as error:
+            raise EngineBroke(NOT_UNDERSTOOD) from error
 
     def _see_event(self, event: bytes) -> bytes:
         found = USAGE.search(event)
@@ -171,18 +174,25 @@ class GenerationReader:
             return event
         request = self._request
         if NO_CHOICES in event:
-            self._count.final(orjson.loads(found[1]))
+            self._count.final(_parsed(found[1]))
             if request.shows_cost:
                 return self._with_cost(event)
             return event if request.shows_usage != "never" else b""
         index = 0 if request.choices == 1 else orjson.loads(event.removeprefix(b"data: "))["choices"][0]["index"]
-        self._count.running(orjson.loads(found[1]), index, index // (request.body.get("n") or 1))
+        self._count.running(_parsed(found[1]), index, index // (request.body.get("n") or 1))
         return event if request.shows_usage == "always" else USAGE.sub(b"", event)
 
     def _with_cost(self, data: bytes) -> bytes:
         """The document or event with the final usage, and in it what that costs; null when no price is in force."""
         found = USAGE.search(data)
         if found is None:
-            raise EngineBroke("the engine's count of tokens cannot be understood")
+            raise EngineLied("usage_malformed", MALFORMED)
         end = found.end() - 1
         return b'%b,"cost":%b%b' % (data[:end], cost_of(self._admitted, self._count), data[end:])
+
+
+def _parsed(usage: bytes) -> Any:
+    try:
+        return orjson.loads(usage)
+    except orjson.JSONDecodeError:
+        raise EngineLied("usage_malformed", MALFORMED) from None

@@ -20,7 +20,7 @@ from gateway.api.fields.checks import MAX_TOKEN_ID, Check, flag, integer, one_of
 from gateway.api.fields.hints import conversation_of, shows_cost, user_of
 from gateway.api.fields.table import HINTS
 from gateway.errors import BadRequest
-from gateway.handoffs import Admitted, EngineBroke, EngineCount, InferenceRequest
+from gateway.handoffs import Admitted, EngineCount, EngineLied, InferenceRequest
 
 HEAD_BYTES = 2_000
 """In which the count stands, if it does not stand at the end."""
@@ -85,12 +85,12 @@ class PoolingReader(Unstreamed):
         begins = data.find(USAGE_BEGINS, 0, HEAD_BYTES)
         found = USAGE.match(data, begins if begins >= 0 else data.rfind(USAGE_BEGINS))
         if found is None or not data.endswith(b"}"):
-            raise EngineBroke("the engine's answer has no count of tokens")
+            raise EngineLied("usage_missing", "the engine's answer has no count of tokens")
         try:
-            counted = orjson.loads(found[1])
-            self._count.final({**counted, "completion_tokens": 0})
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise EngineBroke("the engine's count of tokens cannot be understood") from error
+            counted = {**orjson.loads(found[1]), "completion_tokens": 0}
+        except (orjson.JSONDecodeError, TypeError):
+            raise EngineLied("usage_malformed", "the engine's count of tokens cannot be understood") from None
+        self._count.final(counted)
         return data[: found.start(1)] + self._usage() + data[found.end(1) :]
 
     def _usage(self) -> bytes:

@@ -23,6 +23,16 @@ ABOUT_GRAMMARS = re.compile(r"grammar|schema|regex", re.IGNORECASE)
 UNKNOWN_MODEL = re.compile(r"The model `[^`]*` does not exist")
 """Engines that pool name no parameter."""
 ABOUT_DIMENSIONS = re.compile(r"[Mm]atryoshka|\bdimensions\b")
+MOST_CHARACTERS = 2_000
+"""Of what it says that clients are told."""
+_OF_ITS_HOST = re.compile(
+    r"(?:^|[\s'\"`(=:\[,])/(?:[\w.+~-]+/)+[\w.+~-]*"  # a path
+    r"|\b[A-Za-z]:\\|\w://|\bTraceback\b|\bFile \"|\b0x[0-9a-f]{6,}\b"
+    r"|\b\d{1,3}(?:\.\d{1,3}){3}\b|\[[0-9a-f]*:[0-9a-f:.]+\]|\b(?:localhost|[a-z][\w-]*(?:\.[\w-]+)+):\d{2,5}\b",
+    re.IGNORECASE,
+)
+"""Paths, addresses, code: what a client has no business with, whoever put it there."""
+WITHHELD = "The engine refuses this request; what it says names places on its host, and is withheld."
 CONSTRAINTS = ("structured_outputs", "response_format")
 BLAMES_BODY = (400, 413, 422)
 """Statuses by which it says that the request's body is at fault."""
@@ -96,9 +106,12 @@ def _too_long(message: str, param: str | None, asked: Asked) -> BadRequest | Non
 
 
 def _publicly(message: str, asked: Asked) -> str:
-    """A message with our name of the model in place of the engine's, which may be a word such as `base`: vLLM quotes
-    names, and only adapters' names stand for nothing else.
+    """A message on one line, with our name of the model in place of the engine's, which may be a word such as `base`:
+    vLLM quotes names, and only adapters' names stand for nothing else. One that tells of the engine's host is withheld.
     """
+    message = " ".join("".join(one if one.isprintable() else " " for one in message[:MOST_CHARACTERS]).split())
+    if _OF_ITS_HOST.search(message):
+        return WITHHELD
     name = re.escape(asked.engine_name)
     where = rf"(?<![\w-]){name}(?![\w-])" if digest_in(asked.engine_name) else rf"(?<=([`'\"])){name}(?=\1)"
     return re.sub(where, lambda _: asked.public_name, message)

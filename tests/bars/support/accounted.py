@@ -69,8 +69,12 @@ class NoBill:
     """A bill that nobody has to pay."""
 
     headers = ()
-    held_prompt = 0
+    held_prompt = most_prompt = 0
     price = None
+
+    def within(self, usage: Usage) -> Usage:
+        """Nothing is held."""
+        return usage
 
     def charge(self, usage: Usage, outcome: str, started_at_ms: int) -> None:
         """Costs nothing."""
