@@ -17,6 +17,7 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from unicodedata import normalize
 
 from loadtest.mock_engine.adapters import Weights
 from loadtest.mock_engine.wire import EngineError
@@ -49,6 +50,13 @@ def tokenize(text: str, vocab_size: int) -> tuple[int, ...]:
         int.from_bytes(hashlib.blake2b(piece.encode(), digest_size=4).digest(), "little") % vocab_size
         for piece in words_of(text)
     )
+
+
+def prompt_tokens(text: str, tokenizer: str, vocab_size: int) -> tuple[int, ...]:
+    """What an engine with this tokenizer (`Options.tokenizer`) reads of a text."""
+    if tokenizer == "words":
+        return tokenize(text, vocab_size)
+    return tuple(byte % vocab_size for byte in normalize("NFC", text).encode())
 
 
 def words_of(text: str) -> tuple[str, ...]:

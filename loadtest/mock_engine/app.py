@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from loadtest.mock_engine.answers import Conversation, decode, tokenize
+from loadtest.mock_engine.answers import Conversation, decode, prompt_tokens
 from loadtest.mock_engine.engine import Engine
 from loadtest.mock_engine.inference import SocketBroken, infer
 from loadtest.mock_engine.jobs import chat_tokens, invalid, messages_of, parse_object, require_text, require_tokens
@@ -130,7 +130,7 @@ class MockApp:
             messages_of(body)
             ids = chat_tokens(Conversation.counted(body), options)
         else:
-            ids = tokenize(require_text(body, "prompt"), options.vocab_size)
+            ids = prompt_tokens(require_text(body, "prompt"), options.tokenizer, options.vocab_size)
         self.engine.stats.tokenized += 1
         strings = [decode(token) for token in ids] if body.get("return_token_strs") else None
         reply = {"count": len(ids), "max_model_len": options.max_model_len, "tokens": ids, "token_strs": strings}

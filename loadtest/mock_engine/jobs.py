@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import orjson
 
-from loadtest.mock_engine.answers import Conversation, decode, render_chat, tokenize, words_of
+from loadtest.mock_engine.answers import Conversation, decode, prompt_tokens, render_chat, words_of
 from loadtest.mock_engine.constrained import Said, said
 from loadtest.mock_engine.options import Options
 from loadtest.mock_engine.schemas import refuse_schemas
@@ -221,7 +221,7 @@ def _chat_prompt(
     last = messages[-1].get("content") if messages[-1]["role"] == "assistant" else ""
     tokens = chat_tokens(Conversation.served(body), options)
     if options.renders_apart:
-        tokens = (*tokenize("Knowledge cutoff: never", options.vocab_size), *tokens)
+        tokens = (*prompt_tokens("Knowledge cutoff: never", options.tokenizer, options.vocab_size), *tokens)
     return (_truncated(tokens, body),), ((last if isinstance(last, str) else "",),)
 
 
@@ -243,7 +243,7 @@ def messages_of(body: dict[str, Any]) -> list[dict[str, Any]]:
 def chat_tokens(conversation: Conversation, options: Options) -> tuple[int, ...]:
     """What the engine's template and tokenizer make of it."""
     text = render_chat(conversation, options.chat_template, knows_tools=options.tool_call_parser is not None)
-    return tokenize(text, options.vocab_size)
+    return prompt_tokens(text, options.tokenizer, options.vocab_size)
 
 
 def _truncated(tokens: tuple[int, ...], body: dict[str, Any]) -> tuple[int, ...]:
@@ -263,7 +263,8 @@ def _text_prompts(
     assert prompt is not None
     parts = [prompt] if isinstance(prompt, str) or all(type(part) is int for part in prompt) else prompt
     prompts = tuple(
-        _truncated(tokenize(p, options.vocab_size) if isinstance(p, str) else tuple(p), body) for p in parts
+        _truncated(prompt_tokens(p, options.tokenizer, options.vocab_size) if isinstance(p, str) else tuple(p), body)
+        for p in parts
     )
     words = (words_of(part) if isinstance(part, str) else tuple(map(decode, part)) for part in parts)
     return prompts, tuple(words)

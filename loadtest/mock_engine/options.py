@@ -42,6 +42,10 @@ class Options:
     block_size: int = 32
     """Tokens per prefix-cache block; `cached_tokens` comes in these units."""
     vocab_size: int = 49_152
+    tokenizer: str = "words"
+    """What makes tokens of texts: "words", or "composed bytes" for one token of each byte of the text's composed form
+    (NFC), as tokenizers that compose do at worst. Some characters have more bytes then.
+    """
     chat_template: str = "chatml"
     """What turns messages into a text: "chatml", "plain" for an engine that was started with another template, or
     "none" for a base that has none: chats get vLLM's 400."""

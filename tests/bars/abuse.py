@@ -29,7 +29,8 @@ from tests.bars.support.abuse.memory import forget_peak, peak_mb
 from tests.bars.support.abuse.neighbour import Asked, Neighbour, Slice, neighbour
 
 ROUNDS, SLICE_S = 3, 4.0
-FUZZED, SEED = 100_000, 17
+FUZZED, LEAST_FUZZED, SEED = 100_000, 500, 17
+"""A small run sends few, as a test sends some thousands."""
 MOST_RATIO, MOST_EXTRA_MS, MOST_NOISY, MOST_RSS_MB, MOST_SLOPE_MB = 1.2, 5.0, 1.2, 400.0, 20.0
 TOKENS, LONGER = 6, 16
 """Of the other tenant's answers: 70 ms, and 170 ms where a full engine gives a place away every 12 ms."""
@@ -122,7 +123,9 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
             other.begin(asked)  # loads what is asked for
             other.end(asked)
             outcomes = {siege.name: _outcome(siege, aim, all_, (other, enemy), scale) for siege in SIEGES}
-        broken = fuzzed(all_.gateway.url, all_.gateway.pid, key, [WARM, "triage"], max(500, int(FUZZED * scale)), SEED)
+        broken = fuzzed(
+            all_.gateway.url, all_.gateway.pid, key, [WARM, "triage"], max(LEAST_FUZZED, int(FUZZED * scale**2)), SEED
+        )
     return _result(outcomes, broken)
 
 

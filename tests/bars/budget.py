@@ -1,10 +1,12 @@
 """1,000 concurrent requests with $1 left, and 10,000 aborted ones: no dollar too many, no hold left, the books agree.
 
 First one gateway of one worker. There comes all at once what costs many times the dollar that is left of the day's
-budget: streams and whole answers, several answers to a prompt, with and without max_tokens. Then clients hang up:
-before the answer, and in the middle of it. Once all is settled, nothing may be held, and the gateway's counters must
-say what the ledger says, to the nano-dollar and the token. Then the same dollar in front of a gateway with two workers,
-to which its controller lends it in parts, and in front of two gateways that share it through a real Valkey.
+budget: streams and whole answers, several answers to a prompt, with and without max_tokens, and some whose clients hang
+up. Then clients hang up: before the answer, and in the middle of it. Once all is settled, nothing may be held, and the
+gateway's counters must say what the ledger says, to the nano-dollar and the token. Then the same dollar in front of a
+gateway with two workers, to which its controller lends it in parts, and in front of two gateways that share it through
+a real Valkey. Last, a dollar a day while the clock jumps by hours and days, and a dollar for prompts of which the
+tokenizer makes twice as many tokens as they have bytes.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ import asyncio
 import random
 import time
 from collections import Counter as Tally
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,21 +27,26 @@ import orjson
 
 from gateway.admin_key import admin_key
 from gateway.limits.counters import Counter
-from registry.days import day_of
+from registry.days import DAY_MS, day_of
 from registry.db import now_ms
 from registry.limits.spending import Spent
 from registry.money import dollars_to_nano
 from tests.bars.support.gateways import gateway_process
+from tests.bars.support.glitches import jumping_clock
 from tests.support.stack import CHAT, House, Stack, open_house, run_engines, run_gateway
 from tests.support.valkey_server import valkey_server
 from tests.support.waiting import wait_until
 
 AT_ONCE, ABORTS, ABORTS_AT_ONCE, RETRIES, SEED = 1_000, 10_000, 16, 2, 5
+LEAVES_EVERY, GLIMPSED_DAYS = 5, 42
+COMPOSES = {"tokenizer": "composed bytes", "max_model_len": 2_048}
 PATIENCE_S = 0.3
 """After which a client hangs up that has heard nothing."""
 DOLLAR = 1_000_000_000
 SPENDER, LEAVER = "acme", "globex"
 DRAIN_S = 60.0
+LONGER_COMPOSED = "\u0fb9"
+"""Three bytes, which are six when it is composed."""
 MANY: dict[str, Any] = {"max_in_flight": 4_096, "max_in_flight_per_tenant": 2_048, "engine_max_in_flight": 2_048}
 
 
@@ -78,8 +85,15 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
                 two_gateways = _shared(
                     house, mocks[0].url, at_once, gateways=2, workers=1, limits_store=store.connection_url
                 )
-    shared = (two_workers, two_gateways)
-    overshoot = max(0, spent - already - DOLLAR, *(one.spent_nano - DOLLAR for one in shared)) / DOLLAR
+        glitches = _one_more(house, at_once, _bodies, {"token_ms": 5}, jumping_clock(SEED))
+        composed = _one_more(house, at_once, _composed, COMPOSES, nullcontext())
+    shared, alone = (two_workers, two_gateways), (glitches, composed)
+    beyond = (
+        spent - already - DOLLAR,
+        *(one.spent_nano - DOLLAR for one in shared),
+        *(one.beyond_nano for one in alone),
+    )
+    overshoot = max(0, *beyond) / DOLLAR
     leaked += sum(one.leaked for one in shared)
     drift += sum(one.drift for one in shared)
     answered = set(statuses).union(*(one.statuses for one in shared))
@@ -91,6 +105,10 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
             "counters are what the ledger says": drift == 0,
             "more than half of the dollar is spent": min(spent - already, *(one.spent_nano for one in shared))
             > DOLLAR // 2,
+            "something is spent by a clock that jumps, and for what composing makes longer": min(
+                one.spent_nano for one in alone
+            )
+            > 0,
             "what is not served is a 429": answered == {200, 429},
         },
         "detail": {
@@ -99,6 +117,8 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
             "spent_of_the_last_dollar_usd": (spent - already) / DOLLAR,
             "two_workers": two_workers.document(),
             "two_gateways_on_valkey": two_gateways.document(),
+            "clock_jumps": glitches.document(),
+            "composed_prompts": composed.document(),
             "aborts": aborts,
             "aborted_in_the_middle": left,
         },
@@ -165,6 +185,55 @@ def _shared(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """What became of a dollar a day in one gateway."""
+
+    statuses: Tally[int]
+    spent_nano: int
+    """In all."""
+    beyond_nano: int
+    """By which the day on which most was spent has more than it may."""
+
+    def document(self) -> dict[str, Any]:
+        """For the result's file."""
+        statuses = {str(one): self.statuses[one] for one in sorted(self.statuses)}
+        return {"statuses": statuses, "spent_usd": self.spent_nano / DOLLAR, "beyond_usd": self.beyond_nano / DOLLAR}
+
+
+def _one_more(
+    house: House,
+    at_once: int,
+    bodies: Callable[[random.Random], bytes],
+    engine: Mapping[str, Any],
+    meanwhile: AbstractContextManager[None],
+) -> Alone:
+    """Another dollar for every day, all at once again."""
+    before = _by_day(house)
+    most = max(before.values()) + DOLLAR
+    house.registry.limits.set(f"tenant:{SPENDER}", {"daily_nano": most})
+    with (
+        run_engines(house, engine) as mocks,
+        run_gateway(house, mocks, default_output_tokens=64, **MANY) as stack,
+    ):
+        stack.wait_revision()
+        wait_until("the ledger to be read", lambda: _counter(stack, SPENDER).books_read)
+        with meanwhile:
+            statuses = asyncio.run(_all_at_once([stack.url], house.keys[SPENDER], at_once, bodies))
+        counter = _counter(stack, SPENDER)
+        wait_until("all requests to end", lambda: not counter.in_flight, DRAIN_S)
+    after = _by_day(house)  # the gateway has brought all to the ledger when it has ended
+    return Alone(statuses, sum(after.values()) - sum(before.values()), max(0, max(after.values()) - most))
+
+
+def _by_day(house: House) -> dict[int, int]:
+    """First millisecond of each day that a clock may have been at → nano-dollars of the ledger."""
+    today_ms = day_of(now_ms())[0]
+    days = range(today_ms - GLIMPSED_DAYS * DAY_MS, today_ms + GLIMPSED_DAYS * DAY_MS, DAY_MS)
+    between, scope = house.registry.spending.between, f"tenant:{SPENDER}"
+    return {starts_ms: between(starts_ms, starts_ms + DAY_MS).get(scope, Spent()).nano for starts_ms in days}
+
+
 def _told(house: House, urls: Sequence[str], processes: int) -> dict[str, dict[str, int]]:
     """What every process says of the spender's budget, in nano-dollars; a connection meets one of several workers."""
     told: dict[str, dict[str, int]] = {}
@@ -205,6 +274,12 @@ def _drift(stack: Stack, counters: list[Counter]) -> int:
         spent = _in_the_books(stack, tenant)
         drift += abs(counter.month.nano - spent.nano) + abs(counter.month.tokens - spent.tokens)
     return drift
+
+
+def _composed(chance: random.Random) -> bytes:
+    """A chat that is almost all of its tokens itself."""
+    text = LONGER_COMPOSED * chance.randrange(50, 150)
+    return orjson.dumps({"model": "triage", "messages": [{"role": "user", "content": text}], "max_tokens": 1})
 
 
 def _bodies(chance: random.Random) -> bytes:
@@ -260,10 +335,23 @@ async def _spend_until(stack: Stack, nano: int) -> int:
     return spent
 
 
-async def _all_at_once(urls: Sequence[str], key: str, count: int) -> Tally[int]:
+async def _all_at_once(
+    urls: Sequence[str], key: str, count: int, bodies: Callable[[random.Random], bytes] = _bodies
+) -> Tally[int]:
+    """Statuses of those that wait for their answers; beside every fifth of them comes one that does not."""
     chance = random.Random(SEED + 1)
-    asked = [_insist(urls[number % len(urls)], key, _bodies(chance)) for number in range(count)]
-    return Tally(await asyncio.gather(*asked))
+    asked = [_insist(urls[number % len(urls)], key, bodies(chance)) for number in range(count)]
+    left = [_leave(urls[number % len(urls)], key, bodies(chance)) for number in range(0, count, LEAVES_EVERY)]
+    leaving = asyncio.gather(*left)
+    statuses = await asyncio.gather(*asked)
+    await leaving
+    return Tally(statuses)
+
+
+async def _leave(url: str, key: str, body: bytes) -> None:
+    """A request that is given up before its answer, or after the first bytes of it."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(_ask(url, key, body, 64), PATIENCE_S)
 
 
 async def _hang_up(stack: Stack, count: int) -> int:

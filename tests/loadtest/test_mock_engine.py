@@ -96,6 +96,15 @@ async def test_the_fault_refuse_requests_hits_what_clients_send_and_no_probe(
     assert (await http.post("/v1/completions", json={**body, "prompt": "a"}, headers=headers)).status_code == 200
 
 
+@pytest.mark.parametrize(("tokenizer", "tokens"), [("words", 1), ("composed bytes", 6 * 10)])
+async def test_a_tokenizer_that_composes_makes_more_tokens_than_a_text_has_bytes(tokenizer: str, tokens: int) -> None:
+    body = {"model": "base", "prompt": "\u0fb9" * 10, "max_tokens": 1}
+    async with run_mock_engine(tokenizer=tokenizer) as engine, httpx.AsyncClient(base_url=engine.url) as http:
+        answer = (await http.post("/v1/completions", json=body)).json()
+        counted = (await http.post("/tokenize", json={"prompt": body["prompt"]})).json()
+    assert (answer["usage"]["prompt_tokens"], counted["count"]) == (tokens, tokens)
+
+
 async def test_an_engine_whose_base_has_no_chat_template_refuses_chats_alone() -> None:
     async with run_mock_engine(chat_template="none") as engine, httpx.AsyncClient(base_url=engine.url) as http:
         chat = {"model": "base", "messages": [{"role": "user", "content": "a"}], "max_tokens": 1}
