@@ -1,4 +1,4 @@
-"""Five bars at a twentieth of their scale keep what no clock decides; `make bars` runs all of them in full."""
+"""Six bars at a twentieth of their scale keep what no clock decides; `make bars` runs all of them in full."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.bars import bar, measure, names
 TWENTIETH = 0.05
 
 
-@pytest.mark.parametrize("name", ["budget", "crash", "fidelity", "responses_state", "swap"])
+@pytest.mark.parametrize("name", ["abuse", "budget", "crash", "fidelity", "responses_state", "swap"])
 def test_what_a_bar_promises_holds_at_a_twentieth_of_its_scale(name: str) -> None:
     result = measure(name, TWENTIETH)
     assert result["bars"]

@@ -5,7 +5,7 @@ measures, and `run(folder, scale)` measures it, with an empty folder to work in.
 several of them need is in `support`.
 
 What a bar promises is of two kinds. `bars` hold on every machine and at every scale: `make test` insists on those of
-the four bars that it runs, small.
+the bars that it runs, small.
 `speed` is what the machine has a say in, such as milliseconds and ratios of them: only a full run is held against it.
 """
 

@@ -25,8 +25,8 @@ class Fuzzed:
     count: int
     seed: int
     server_errors: int
-    slope_mb: float
-    """By which the gateway grows in 100,000."""
+    slope_mb: float | None
+    """By which the gateway grows in 100,000; `None` of a few."""
     samples: Sequence[tuple[float, float]]
     said: Mapping[str, Any]
 

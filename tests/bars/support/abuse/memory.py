@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import linear_regression
 
+LEAST_SHARE = 0.1
+"""Of the requests for which growth is told, so many must have been sent."""
+
 
 def forget_peak(pid: int) -> None:
     """What it has now is its most from now on."""
@@ -27,11 +30,11 @@ def _field_mb(pid: int, name: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / 1024
 
 
-def slope(samples: Sequence[tuple[float, float]], over: float) -> float:
+def slope(samples: Sequence[tuple[float, float]], over: float) -> float | None:
     """How much memory grows while `over` requests are answered, by samples of (requests, MB): over their later half, as
-    what a process needs once is had by then.
+    what a process needs once is had by then. `None` where there are too few to tell.
     """
     later = samples[len(samples) // 2 :]
-    if len({requests for requests, _ in later}) < 2:
-        return 0.0
+    if samples[-1][0] < over * LEAST_SHARE:
+        return None
     return linear_regression(*zip(*later, strict=True)).slope * over
