@@ -14,7 +14,8 @@ class LineSettings(RegistrySettings):
         None,
         gt=0,
         description="Requests that an engine runs at once, its --max-num-seqs: what is beyond that, of all workers "
-        "together, waits in the gateway, where each tenant gets its share. Default: 1024.",
+        "together, waits in the gateway, where each tenant gets its share; less when "
+        "requests wait in it all the same. Default: 1024.",
     )
     turn_wait_s: float = Field(
         300.0,

@@ -206,7 +206,7 @@ class Controller:
         self.publish()  # it may have got there this moment: who is told that it is there must find it in its view
 
     def _share(self) -> None:
-        self._shares.spread(self.hub.links, [engine.declared for engine in self.engines])
+        self._shares.spread(self.hub.links, self.engines)
 
     def lost(self, engine_url: str, name: str) -> None:
         """An engine said that it does not know an adapter that we thought resident."""

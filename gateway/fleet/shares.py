@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from gateway.engines.engine import Engine
+from gateway.engines.managed import ManagedEngine
+from gateway.fleet.capacity import Capacity
 from gateway.fleet.hub import WorkerLink
 from gateway.fleet.line import UNKNOWN
 from gateway.fleet.wire import Shares
@@ -42,19 +43,29 @@ class SpreadShares:
     def __init__(self) -> None:
         self._told: dict[str, tuple[WorkerLink, dict[str, int]]] = {}
 
-    def spread(self, links: Mapping[str, WorkerLink], engines: Iterable[Engine]) -> None:
+        self._capacities: dict[str, Capacity] = {}
+        """By the URL of the engine."""
+
+    def spread(self, links: Mapping[str, WorkerLink], engines: Iterable[ManagedEngine]) -> None:
         """Tell every worker whose share has changed."""
         news: dict[str, dict[str, int]] = {worker: {} for worker in links}
-        for engine in engines:
+        before, self._capacities = self._capacities, {}
+        for managed in engines:
+            engine, bound = managed.declared, managed.declared.max_num_seqs or UNKNOWN
+            capacity = before.get(engine.url)
+            if capacity is None or capacity.bound != bound:
+                capacity = Capacity(bound, bound)
+            self._capacities[engine.url] = capacity
+            most = capacity.take(managed.health.look)
             wants = {
                 worker: link.running.get(engine.url, 0) + link.waiting.get(engine.base_digest, 0)
                 for worker, link in links.items()
             }
-            for worker, share in shares(engine.max_num_seqs or UNKNOWN, wants).items():
+            for worker, share in shares(most, wants).items():
                 news[worker][engine.url] = share
-        told = {worker: (links[worker], most) for worker, most in news.items()}
-        for worker, (link, most) in told.items():
-            before = self._told.get(worker)
-            if before is None or before[0] is not link or before[1] != most:
-                link.send(Shares(most))
+        told = {worker: (links[worker], share) for worker, share in news.items()}
+        for worker, (link, its) in told.items():
+            last = self._told.get(worker)
+            if last is None or last[0] is not link or last[1] != its:
+                link.send(Shares(its))
         self._told = told

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -43,6 +44,10 @@ def full(narrow: Stack) -> Iterator[Stack]:
 
 def lines(stack: Stack) -> Lines:
     return stack.worker.lines
+
+
+def waiting_tenants(stack: Stack) -> set[str]:
+    return {standing.tenant for line in lines(stack).all().values() for standing in line.standings()}
 
 
 class Clients:
@@ -219,7 +224,7 @@ def test_a_failed_attempt_gives_its_slot_back(narrow: Stack) -> None:
     assert narrow.chat("triage", "quiet").status_code == 200
 
 
-def test_whose_turn_does_not_come_in_time_is_told_so(tmp_path: Any) -> None:
+def test_whose_turn_does_not_come_in_time_is_told_so(tmp_path: Path) -> None:
     with open_house(tmp_path, engine_max_num_seqs=1, turn_wait_s=0.2) as house:
         house.tenant("acme")
         house.publish("acme/triage")
@@ -236,3 +241,21 @@ def test_whose_turn_does_not_come_in_time_is_told_so(tmp_path: Any) -> None:
                 assert int(refused.headers["retry-after"]) >= 1
                 stack.faults(hang=False)
                 assert first.result().status_code == 200
+
+
+def test_an_engine_of_which_nobody_says_what_it_runs_soon_has_few_that_wait(tmp_path: Path) -> None:
+    with open_house(tmp_path) as house:
+        for tenant in ("noisy", "quiet"):
+            house.tenant(tenant)
+            house.publish(f"{tenant}/triage")
+            house.point(f"{tenant}/triage", "1.0")
+        with run_stack(house, engines=({"max_num_seqs": SLOTS},)) as stack:
+            stack.wait_resident("noisy/triage@1.0", "quiet/triage@1.0")
+            stack.faults(hang=True)
+            with clients(stack) as some:
+                noisy = [some.ask("noisy") for _ in range(20)]
+                wait_until("it to be seen", lambda: lines(stack).room.most[stack.engine.url] <= 20 - 9)
+                quiet = some.ask("quiet")
+                wait_until("it to wait in the gateway", lambda: "quiet" in waiting_tenants(stack))
+                stack.faults(hang=False)
+                assert {one.result().status_code for one in (*noisy, quiet)} == {200}

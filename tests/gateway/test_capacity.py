@@ -1,0 +1,45 @@
+"""An engine that says nothing of what it runs at once gets what it turns out to run."""
+
+from __future__ import annotations
+
+from gateway.engines.look import Look
+from gateway.fleet.capacity import Capacity, fitted
+
+
+def look(running: int, waiting: int, boot: float = 1.0) -> Look:
+    return Look(boot, running, waiting, 0.5, 1, None, 0, 0, 0, 0, 0)
+
+
+def asked_for(wanted: int, runs: int, *, looks: int, most: int = 1024) -> list[int]:
+    """What an engine gets, look by look, that can run so many at once."""
+    capacity, found = Capacity(1024, most), list[int]()
+    for _ in range(looks):
+        there = min(wanted, capacity.most)
+        found.append(capacity.take(look(min(there, runs), max(0, there - runs))))
+    return found
+
+
+def test_what_waits_in_an_engine_is_soon_hardly_any_and_it_never_idles() -> None:
+    found = asked_for(600, 64, looks=12)
+    assert found[-1] <= 64 + 10
+    assert min(found) >= 64, "it always has what it can run"
+
+
+def test_an_engine_that_runs_more_gets_more_when_it_is_wanted() -> None:
+    assert asked_for(600, 256, looks=40, most=16)[-1] >= 256
+    assert asked_for(8, 256, looks=40, most=16) == [16] * 40, "and nothing is forgotten while it idles"
+
+
+def test_it_never_gets_more_than_it_was_started_for_or_nothing() -> None:
+    assert fitted(16, 16, 16, 0) == 16
+    assert fitted(4, 16, 0, 2) == 1
+    assert fitted(16, 16, 15, 1) == 16, "one that waits may just have come"
+
+
+def test_on_a_new_boot_it_is_found_out_anew_and_a_look_counts_once() -> None:
+    capacity = Capacity(1024, 1024)
+    first = look(8, 92)
+    assert capacity.take(first) == 54
+    assert capacity.take(first) == 54
+    assert capacity.take(None) == 54
+    assert capacity.take(look(0, 0, boot=2.0)) == 1024
