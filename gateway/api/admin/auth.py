@@ -13,6 +13,7 @@ from fastapi import Request
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
+from gateway.api.credentials import key_of
 from gateway.catalog_watch import CatalogWatch
 from gateway.errors import Forbidden, Headers, Unauthenticated
 from registry.operators.store import ROOT, Role
@@ -62,6 +63,7 @@ class AdminGate:
         for who has not a key. A browser's login is none here: pages of others could use it to change things.
         """
         self._require_listener(request)
+        key_of(request.scope["headers"])  # two of them are nobody's
         return self.check(_bearer(request))
 
     async def admit(self, request: Request) -> None:
