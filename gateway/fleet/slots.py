@@ -111,10 +111,8 @@ class Slots:
         return True
 
     def join_as_guest(self, adapter: int, tenant: str, now: float) -> bool:
-        """The same for who has to make room for all others: only while nobody waits, and one slot more is left."""
-        if self._lines or (adapter not in self._held and len(self._held) + self._reserve >= self.most):
-            return False
-        return self.join(adapter, tenant, now)
+        """The same for who has to make room for all others: only while nobody waits."""
+        return not self._lines and self.join(adapter, tenant, now)
 
     def wait(self, ticket: Ticket, now: float) -> None:
         """Stand in line; `ticket.go` may be called before this returns."""

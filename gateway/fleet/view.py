@@ -28,10 +28,10 @@ class ColdAdapterFailed(Exception):
 
 
 def runs(engine: Engine, slots: int | None) -> float:
-    """Different adapters that requests may be on at a time. Of an engine's places one is a swap's, one may be the zero
-    adapter's, and in one nothing runs that could not make room for a load.
+    """Different adapters that requests may be on at a time. Of an engine's places one is a swap's, and one may be the
+    zero adapter's.
     """
-    return min(slots or math.inf, max(1, engine.places - 3))
+    return min(slots or math.inf, max(1, engine.places - 2))
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def test_long_answers_take_no_places_that_another_tenant_needs(filled: House) ->
         stack.chat(OTHER, key="globex")
         stack.faults(token_ms=50)
         with streams(stack, *STORM):
-            wait_until("the streams to run", lambda: running(stack) == 12 and stack.worker.slots.waiting >= 1)
+            wait_until("the streams to run", lambda: running(stack) == 13 and stack.worker.slots.waiting >= 1)
             answer = stack.chat("globex/cold@1.0", key="globex")
             assert answer.status_code == 200, answer.text
 
