@@ -108,12 +108,12 @@ async def _answer(admitted: Admitted, house: House, respond: Respond, sink: Sink
     sink is the client's, seen by others or not.
     """
     tries = Tries(admitted, house, first)
-    while (slot := await tries.next_slot()) is not None:
-        url = slot.engine.url
-        respond.read_s += slot.waited_s  # the engines', and not the gateway's own part
+    while (seat := await tries.next_seat()) is not None:
+        url = seat.engine.url
+        respond.read_s += seat.waited_s  # the engines', and not the gateway's own part
         try:
-            with slot:
-                usage = await attempt(admitted, slot.engine, tries.number, sink, house, slot)
+            with seat:
+                usage = await attempt(admitted, seat.engine, tries.number, sink, house, seat)
         except FAULTS as error:
             tries.failed(url, error, relayed=respond.relayed)
             respond.reset()

@@ -12,7 +12,7 @@ from gateway.engines.connection import AdapterMissing, CannotLoad, EngineTimeout
 from gateway.errors import AnswerTimeout, ApiError, EngineFailed, Overloaded
 from gateway.fleet.abilities import who_cannot
 from gateway.fleet.fair_share import Asker
-from gateway.fleet.line import Slot
+from gateway.fleet.line import Seat
 from gateway.fleet.view import EngineView
 from gateway.handoffs import Admitted, EngineBroke, EngineLied
 from gateway.settings import GatewaySettings
@@ -74,28 +74,28 @@ class Tries:
         """Of the attempt that is made now, from 0."""
         self._most = first + MOST_ATTEMPTS
 
-    async def next_slot(self) -> Slot | None:
-        """A slot on the engine to try now; `None` when there is none, or enough have been tried. Raises as `Tries`
+    async def next_seat(self) -> Seat | None:
+        """A seat on the engine to try now; `None` when there is none, or enough have been tried. Raises as `Tries`
         itself, and `NoTurn`.
         """
         self.number += 1
         if self.number == self._most:
             return None
-        slot = await self._slot()
-        if slot is None and (back := await self._comes_back()):
+        seat = await self._seat()
+        if seat is None and (back := await self._comes_back()):
             self._unable = self._unable - back | self._lacking()
-            slot = await self._slot()
-        return slot
+            seat = await self._seat()
+        return seat
 
-    async def _slot(self) -> Slot | None:
+    async def _seat(self) -> Seat | None:
         """At once where there is room and nobody waits, else in turn."""
         line = self._fleet.lines.of(self._admitted.arm.base_digest) if self._in_batch else None
         while (engine := self.engine()) is not None or not self.hopeless():
             if engine is not None and (line is None or not line.waiting):
-                return Slot(line, engine, self._asker)
+                return Seat(line, engine, self._asker)
             assert line is not None  # else there is always room
-            if (slot := await line.wait(self._asker, self)) is not None:
-                return slot
+            if (seat := await line.wait(self._asker, self)) is not None:
+                return seat
         return None
 
     @property

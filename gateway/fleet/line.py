@@ -1,7 +1,7 @@
 """Where requests wait while all engines that could take them are full; who is next, `fair_share` says.
 
-A request that runs on an engine has a slot there, of as many as the engine runs at once. Who finds an engine with a
-free slot and nobody waiting takes it without a word; otherwise it waits, until there is one for it, its time is up, its
+A request that runs on an engine has a seat there, of as many as the engine runs at once. Who finds an engine with a
+free seat and nobody waiting takes it without a word; otherwise it waits, until there is one for it, its time is up, its
 client leaves, or no engine is left that could take it.
 """
 
@@ -39,9 +39,9 @@ class Wish(Protocol):
         """Whether there is no engine left that could ever take it."""
 
 
-class Slot:
+class Seat:
     """One request's part in what an engine runs at once, from its making to the end of its block. What an engine does
-    beside its batch needs none: without a line it is a slot that takes nothing.
+    beside its batch needs none: without a line it is a seat that takes nothing.
     """
 
     __slots__ = ("_home", "_line", "_number", "asker", "engine", "waited_s")
@@ -59,7 +59,7 @@ class Slot:
         if line is not None:
             line.begin(engine.url, asker)
 
-    def __enter__(self) -> Slot:
+    def __enter__(self) -> Seat:
         return self
 
     def __exit__(
@@ -89,7 +89,7 @@ class Slot:
 
 
 class OnEngine:
-    """The wish of who has an engine already, but no slot on it now."""
+    """The wish of who has an engine already, but no seat on it now."""
 
     def __init__(self, view: Callable[[], FleetView], room: Room, url: str) -> None:
         self._view = view
@@ -122,7 +122,7 @@ class _Waiter:
         self.where = wish.where
         self.number = number
         self.since_s = time.monotonic()
-        self.began: asyncio.Future[Slot | None] = asyncio.get_running_loop().create_future()
+        self.began: asyncio.Future[Seat | None] = asyncio.get_running_loop().create_future()
         """Done, too, when the client has left, a turn of the loop before the request knows of it."""
         self.queued = True
 
@@ -143,13 +143,13 @@ class Line:
         return self._share.waiting
 
     def begin(self, url: str, asker: Asker) -> None:
-        """A slot there is taken."""
+        """A seat there is taken."""
         used = self._room.used
         used[url] = used.get(url, 0) + asker.size
         self._share.begin(asker)
 
     def end(self, url: str, asker: Asker) -> None:
-        """A slot there is free again, and somebody else's if one waits."""
+        """A seat there is free again, and somebody else's if one waits."""
         used = self._room.used
         left = used[url] - asker.size
         if left:
@@ -160,9 +160,9 @@ class Line:
         if self._share.waiting:
             self.look()
 
-    async def wait(self, asker: Asker, wish: Wish, number: int = 0) -> Slot | None:
-        """A slot, when it is this request's turn; `None` when there may be no engine for it any more. Raises `NoTurn`
-        when its time is up. `number` is that of an earlier slot of the same request.
+    async def wait(self, asker: Asker, wish: Wish, number: int = 0) -> Seat | None:
+        """A seat, when it is this request's turn; `None` when there may be no engine for it any more. Raises `NoTurn`
+        when its time is up. `number` is that of an earlier seat of the same request.
         """
         waiter = _Waiter(asker, wish, number or next(self._numbers))
         self._share.join(waiter)
@@ -170,20 +170,20 @@ class Line:
             self.look()
         timer = asyncio.get_running_loop().call_later(asker.patience_s, self._give_up, waiter)
         try:
-            slot = await waiter.began
+            seat = await waiter.began
         except BaseException:
             if waiter.queued:
                 self._leave(waiter)
-            elif (given := _slot_of(waiter)) is not None:
+            elif (given := _seat_of(waiter)) is not None:
                 given.let_go()  # it was its turn in the very moment in which its client left
             raise
         finally:
             timer.cancel()
         waited_s = time.monotonic() - waiter.since_s
         self._note(waited_s)
-        if slot is not None:
-            slot.waited_s = waited_s
-        return slot
+        if seat is not None:
+            seat.waited_s = waited_s
+        return seat
 
     def look(self) -> None:
         """Let those begin for whom there is room now."""
@@ -191,8 +191,8 @@ class Line:
             waiter.queued = False
             engine = waiter.wish.engine()
             if not waiter.began.done():
-                slot = None if engine is None else Slot(self, engine, waiter.asker, waiter.number)
-                waiter.began.set_result(slot)
+                seat = None if engine is None else Seat(self, engine, waiter.asker, waiter.number)
+                waiter.began.set_result(seat)
 
     def look_anew(self) -> None:
         """The same after engines have come or gone: for some there may be none any more."""
@@ -235,7 +235,7 @@ def _can_begin(waiter: _Waiter) -> bool:
     return waiter.wish.engine() is not None
 
 
-def _slot_of(waiter: _Waiter) -> Slot | None:
+def _seat_of(waiter: _Waiter) -> Seat | None:
     began = waiter.began
     return None if not began.done() or began.cancelled() or began.exception() is not None else began.result()
 
@@ -245,14 +245,14 @@ class Room:
 
     def __init__(self) -> None:
         self.used: dict[str, int] = {}
-        """Engine URL → slots of this worker that are taken."""
+        """Engine URL → seats of this worker that are taken."""
         self.most: Mapping[str, int] = {}
-        """Engine URL → slots that this worker may have there."""
+        """Engine URL → seats that this worker may have there."""
         self.on_waited: Callable[[float], None] = lambda _seconds: None
         """Told how long a request has waited whose waiting has ended well."""
 
     def at(self, engine: EngineView) -> bool:
-        """Whether the engine has a free slot."""
+        """Whether the engine has a free seat."""
         url = engine.url
         return self.used.get(url, 0) < self.most.get(url, UNKNOWN)
 
@@ -285,7 +285,7 @@ class Lines:
         return max((line.oldest_s() for line in self._lines.values()), default=0.0)
 
     def allow(self, most: Mapping[str, int]) -> None:
-        """This worker may have so many slots, by the URL of the engine, from now on."""
+        """This worker may have so many seats, by the URL of the engine, from now on."""
         self.room.most = most
         self.look_anew()
 

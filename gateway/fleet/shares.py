@@ -1,4 +1,4 @@
-"""How many of an engine's slots each worker may use.
+"""How many of an engine's seats each worker may use.
 
 Workers serve side by side and do not ask each other: the controller tells each its share by what all have reported,
 four times a second. While they want less than there is, each may use whatever the others do not, so that nobody waits

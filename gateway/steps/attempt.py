@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from gateway.desk import Desk
-from gateway.fleet.line import Slot
+from gateway.fleet.line import Seat
 from gateway.fleet.view import EngineView
 from gateway.handoffs import Admitted, Sink, Usage
 from gateway.journal.journal import Journal
@@ -43,26 +43,26 @@ class Means(Protocol):
 
 
 async def attempt(
-    admitted: Admitted, engine: EngineView, number: int, sink: Sink, means: Means, slot: Slot | None = None
+    admitted: Admitted, engine: EngineView, number: int, sink: Sink, means: Means, seat: Seat | None = None
 ) -> Usage:
     """Feed the sink an engine's whole answer; what that used, which is on record then.
 
-    `number` is the attempt's own among those of the request; `slot` is the request's there, `None` for a copy, which
+    `number` is the attempt's own among those of the request; `seat` is the request's there, `None` for a copy, which
     goes when anybody waits. Raises what `Meter`, `Load` and `Forward` raise; what was
     used is on record then too.
     """
     meter = Meter(means.journal, admitted, engine.declared, number)
     span = admitted.call.span
     if span is None:
-        await _answer(admitted, engine, meter, sink, means, slot)
+        await _answer(admitted, engine, meter, sink, means, seat)
     else:
         with AttemptSpan(span, admitted, meter, number) as traced:
-            await _answer(traced, engine, meter, sink, means, slot)
+            await _answer(traced, engine, meter, sink, means, seat)
     return meter.usage
 
 
 async def _answer(
-    admitted: Admitted, engine: EngineView, meter: Meter, sink: Sink, means: Means, slot: Slot | None
+    admitted: Admitted, engine: EngineView, meter: Meter, sink: Sink, means: Means, seat: Seat | None
 ) -> None:
     settings, is_copy = means.settings, admitted.shadow
     with meter as count:
@@ -75,7 +75,7 @@ async def _answer(
                 wait_s=settings.cold_wait_s,
                 is_copy=is_copy,
                 span=admitted.call.span,
-                slot=slot,
+                seat=seat,
             ) as engine_name,
             Forward(admitted, engine, engine_name, count, settings) as answer,
         ):

@@ -13,7 +13,7 @@ from gateway.engines.names import digest_in
 from gateway.errors import Overloaded, RateLimited
 from gateway.fleet.adapter_slots import AdapterSlots
 from gateway.fleet.breaker import Breaker
-from gateway.fleet.line import Lines, OnEngine, Slot
+from gateway.fleet.line import Lines, OnEngine, Seat
 from gateway.fleet.second_asks import SecondAsks
 from gateway.fleet.slots import NOBODY
 from gateway.fleet.view import ColdAdapterFailed, FleetView, InFlight, Pin
@@ -73,7 +73,7 @@ class Load:
     come back later. For a copy of a request nothing is loaded, and nothing is waited for.
     """
 
-    __slots__ = ("_arm", "_engine_url", "_fleet", "_is_copy", "_pin", "_running", "_slot", "_span", "_wait_s")
+    __slots__ = ("_arm", "_engine_url", "_fleet", "_is_copy", "_pin", "_running", "_seat", "_span", "_wait_s")
 
     def __init__(
         self,
@@ -84,16 +84,16 @@ class Load:
         wait_s: float,
         is_copy: bool = False,
         span: Span | None = None,
-        slot: Slot | None = None,
+        seat: Seat | None = None,
     ) -> None:
-        """`span` is the attempt's, if its trace is told. `slot` is the request's, which others have while it waits."""
+        """`span` is the attempt's, if its trace is told. `seat` is the request's, which others have while it waits."""
         self._fleet = fleet
         self._engine_url = engine_url
         self._arm = arm
         self._wait_s = wait_s
         self._is_copy = is_copy
         self._span = span
-        self._slot = slot
+        self._seat = seat
         self._running: _Running | None = None
         """The adapter among those that run on the engine, once it is."""
         self._pin: Pin | None = None
@@ -103,8 +103,8 @@ class Load:
         if name is None or not self._joins(name):
             if self._is_copy:
                 raise EngineUnreachable(f"{self._arm.public_name} has no place on the engine that a copy may take")
-            if self._slot is not None:
-                self._slot.let_go()
+            if self._seat is not None:
+                self._seat.let_go()
             name = await self._waited_for()
         # No await since the look-up: a name that is pinned was in the view that our next report will confirm.
         version, in_flight = self._arm.version, self._fleet.in_flight
@@ -112,8 +112,8 @@ class Load:
             self._pin = in_flight.pin_for_copy(self._engine_url, name)
         else:
             self._pin = in_flight.pin(self._engine_url, name, version.id if version else None)
-        if self._slot is not None:
-            await self._have_slot_again(self._slot)
+        if self._seat is not None:
+            await self._have_seat_again(self._seat)
         return name
 
     async def __aexit__(
@@ -123,11 +123,11 @@ class Load:
             self._pin.release()
         self._leave()
 
-    async def _have_slot_again(self, slot: Slot) -> None:
+    async def _have_seat_again(self, seat: Seat) -> None:
         """Pinned meanwhile: what was loaded for it stays until it has had its turn."""
         fleet, has = self._fleet, False
         try:
-            has = await slot.take_again(OnEngine(fleet.view, fleet.lines.room, self._engine_url))
+            has = await seat.take_again(OnEngine(fleet.view, fleet.lines.room, self._engine_url))
         finally:
             if not has and self._pin is not None:
                 self._pin.release()

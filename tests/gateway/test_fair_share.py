@@ -25,9 +25,9 @@ class One:
 
 @dataclass
 class Engine:
-    """So many slots, and who has them, in the order in which they began."""
+    """So many seats, and who has them, in the order in which they began."""
 
-    slots: int
+    seats: int
     share: FairShare[One] = field(default_factory=FairShare)
     runs: deque[One] = field(default_factory=deque)
     _number: int = 0
@@ -40,7 +40,7 @@ class Engine:
 
     def begin(self) -> Iterator[One]:
         """Whoever begins now, one after another."""
-        while len(self.runs) < self.slots and (one := self.share.take(lambda _: True)) is not None:
+        while len(self.runs) < self.seats and (one := self.share.take(lambda _: True)) is not None:
             self.share.begin(one.asker)
             self.runs.append(one)
             yield one
@@ -69,7 +69,7 @@ def test_while_a_tenant_waits_nobody_has_more_than_one_request_above_its_weight(
             mine = (running[one.asker.tenant] - 1) / one.asker.weight
             for other in engine.share.standings():
                 assert mine <= running.get(other.tenant, 0) / other.weight + 1e-9
-        assert len(engine.runs) == engine.slots or not engine.share.waiting, "something is free and somebody waits"
+        assert len(engine.runs) == engine.seats or not engine.share.waiting, "something is free and somebody waits"
 
 
 @pytest.mark.parametrize("seed", SEEDS)

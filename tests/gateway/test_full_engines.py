@@ -39,7 +39,7 @@ def full(narrow: Stack) -> Iterator[Stack]:
     narrow.faults(hang=True)
     yield narrow
     narrow.heal()
-    wait_until("all slots to be free", lambda: lines(narrow).room.used == {} and lines(narrow).waiting() == 0)
+    wait_until("all seats to be free", lambda: lines(narrow).room.used == {} and lines(narrow).waiting() == 0)
 
 
 def lines(stack: Stack) -> Lines:
@@ -196,7 +196,7 @@ def test_what_needs_no_part_of_the_batch_does_not_wait(full: Stack) -> None:
         assert {one.result().status_code for one in noisy} == {200}
 
 
-def test_while_an_adapter_is_loaded_others_have_the_slot_of_who_waits_for_it(narrow: Stack) -> None:
+def test_while_an_adapter_is_loaded_others_have_the_seat_of_who_waits_for_it(narrow: Stack) -> None:
     narrow.house.publish("noisy/cold")
     narrow.wait_revision()
     narrow.faults(load_ms=1_500.0, token_ms=0.0)
@@ -209,10 +209,10 @@ def test_while_an_adapter_is_loaded_others_have_the_slot_of_who_waits_for_it(nar
             assert {one.result().status_code for one in cold} == {200}
     finally:
         narrow.heal()
-    wait_until("all slots to be free", lambda: lines(narrow).room.used == {})
+    wait_until("all seats to be free", lambda: lines(narrow).room.used == {})
 
 
-def test_a_failed_attempt_gives_its_slot_back(narrow: Stack) -> None:
+def test_a_failed_attempt_gives_its_seat_back(narrow: Stack) -> None:
     narrow.faults(fail_next=(500, 503, 500))
     try:
         with clients(narrow) as some:
@@ -220,7 +220,7 @@ def test_a_failed_attempt_gives_its_slot_back(narrow: Stack) -> None:
             assert all(one.result().status_code in (200, 502, 503) for one in answers)
     finally:
         narrow.heal()
-    wait_until("all slots to be free", lambda: lines(narrow).room.used == {})
+    wait_until("all seats to be free", lambda: lines(narrow).room.used == {})
     assert narrow.chat("triage", "quiet").status_code == 200
 
 

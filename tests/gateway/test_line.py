@@ -1,4 +1,4 @@
-"""Requests that wait for an engine: they begin in turn, and whatever ends them leaves every slot free."""
+"""Requests that wait for an engine: they begin in turn, and whatever ends them leaves every seat free."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from gateway.errors import NoTurn
 from gateway.fleet.fair_share import Asker
 from gateway.fleet.homes import Homes
-from gateway.fleet.line import Line, Lines, OnEngine, Slot
+from gateway.fleet.line import Line, Lines, OnEngine, Seat
 from gateway.fleet.view import EngineView, FleetView
 from tests.support.fleet_parts import engine_view
 from tests.support.waiting import DEADLINE_S
@@ -27,7 +27,7 @@ def view_of(*urls: str) -> FleetView:
 
 @dataclass
 class Fleet:
-    """Engines with so many slots."""
+    """Engines with so many seats."""
 
     most: dict[str, int]
     lines: Lines = field(default_factory=Lines)
@@ -51,13 +51,13 @@ class Fleet:
     def hopeless(self) -> bool:
         return not self.most
 
-    def take(self, asker: Asker = ACME) -> Slot:
+    def take(self, asker: Asker = ACME) -> Seat:
         """At once."""
         engine = self.engine()
         assert engine is not None
-        return Slot(self.line, engine, asker)
+        return Seat(self.line, engine, asker)
 
-    def wait(self, asker: Asker = ACME) -> asyncio.Task[Slot | None]:
+    def wait(self, asker: Asker = ACME) -> asyncio.Task[Seat | None]:
         return asyncio.create_task(self.line.wait(asker, self))
 
     def on(self, url: str) -> OnEngine:
@@ -85,9 +85,9 @@ async def test_who_waits_begins_when_somebody_ends_and_tells_how_long_it_was() -
     first.let_go()
     await turn()
     assert (second.done(), third.done()) == (True, False)
-    slot = second.result()
-    assert slot is not None
-    slot.let_go()
+    seat = second.result()
+    assert seat is not None
+    seat.let_go()
     async with in_time():
         last = await third
     assert last is not None
@@ -104,9 +104,9 @@ async def test_nobody_waits_while_an_engine_has_room() -> None:
     await turn()
     second.let_go()
     async with in_time():
-        slot = await waiting
-    assert slot is not None
-    assert slot.engine.url == B
+        seat = await waiting
+    assert seat is not None
+    assert seat.engine.url == B
 
 
 @pytest.mark.parametrize("gives_up", [True, False])
@@ -125,8 +125,8 @@ async def test_a_request_that_is_cancelled_at_any_turn_leaves_no_slot(gives_up: 
                 await asyncio.sleep(0)
             waiting.cancel()
             with suppress(asyncio.CancelledError):
-                if (slot := await waiting) is not None:
-                    slot.let_go()
+                if (seat := await waiting) is not None:
+                    seat.let_go()
             assert fleet.lines.room.used == {}, (before, behind)
             assert fleet.line.waiting == 0
             fleet.take().let_go()
@@ -139,8 +139,8 @@ async def test_whoever_leaves_in_its_turn_is_passed_over() -> None:
     leaving.cancel()
     held.let_go()
     async with in_time():
-        slot = await next_one
-    assert slot is not None
+        seat = await next_one
+    assert seat is not None
     assert fleet.lines.room.used == {A: 1}
 
 
@@ -204,20 +204,20 @@ async def test_while_it_waits_for_a_load_others_have_its_slot_and_then_it_is_bef
     later = fleet.wait()
     held.let_go()
     async with in_time():
-        slot = await early
-    assert slot is not None
-    slot.let_go()  # its adapter is loaded
+        seat = await early
+    assert seat is not None
+    seat.let_go()  # its adapter is loaded
     async with in_time():
         another = await later
     assert another is not None
     last = fleet.wait()
-    again = asyncio.create_task(slot.take_again(fleet.on(A)))
+    again = asyncio.create_task(seat.take_again(fleet.on(A)))
     await turn()
     another.let_go()
     async with in_time():
         assert await again
     assert not last.done()
-    slot.let_go()
+    seat.let_go()
     async with in_time():
         end = await last
     assert end is not None
@@ -227,24 +227,24 @@ async def test_while_it_waits_for_a_load_others_have_its_slot_and_then_it_is_bef
 
 async def test_a_slot_is_had_again_at_once_where_there_is_room_and_only_once() -> None:
     fleet = Fleet({A: 2})
-    slot = fleet.take()
-    slot.let_go()
-    assert await slot.take_again(fleet.on(A))
-    assert await slot.take_again(fleet.on(A))
+    seat = fleet.take()
+    seat.let_go()
+    assert await seat.take_again(fleet.on(A))
+    assert await seat.take_again(fleet.on(A))
     assert fleet.lines.room.used == {A: 1}
-    with slot:
+    with seat:
         pass
     assert fleet.lines.room.used == {}
 
 
 async def test_a_slot_on_an_engine_that_has_left_cannot_be_had_again() -> None:
     fleet = Fleet({A: 1, B: 1})
-    slot = fleet.take()
-    slot.let_go()
-    del fleet.most[slot.engine.url]
-    fleet.lines.allow({**fleet.most, slot.engine.url: 0})
+    seat = fleet.take()
+    seat.let_go()
+    del fleet.most[seat.engine.url]
+    fleet.lines.allow({**fleet.most, seat.engine.url: 0})
     async with in_time():
-        waiting = asyncio.create_task(slot.take_again(fleet.on(slot.engine.url)))
+        waiting = asyncio.create_task(seat.take_again(fleet.on(seat.engine.url)))
         await turn()
         fleet.lines.look_anew()
         assert not await waiting
@@ -255,6 +255,6 @@ async def test_what_an_engine_does_beside_its_batch_takes_no_slot() -> None:
     fleet = Fleet({A: 1})
     engine = fleet.engine()
     assert engine is not None
-    with Slot(None, engine, ACME) as slot:
-        assert await slot.take_again(fleet.on(A))
+    with Seat(None, engine, ACME) as seat:
+        assert await seat.take_again(fleet.on(A))
         assert fleet.lines.room.used == {}
