@@ -42,13 +42,16 @@ async def answer(
     settings = house.settings
     bounds = BodyBounds(house.caps.max_body_bytes, settings.body_timeout_s, settings.body_min_bytes_per_s)
     client = Client(scope, receive, bounds, house.body_clock)
-    span = call = None
+    span = None
     if house.tracing is not None:
         span = request_spans.begin(house.tracing, scope["method"], scope["headers"])
     try:
         call = _call(scope, dialect, client, ids, house.caps.max_body_bytes, span)
         house.keys_at_work.begin(call.key, client)
-        await client.while_listening(serve(call, house, respond))
+        try:
+            await client.while_listening(serve(call, house, respond))
+        finally:  # before its end is told: what is told to a wrong key may take a second
+            house.keys_at_work.end(call.key, client)
     except ApiError as error:
         error.let_go()
         if respond.attempt is None:
@@ -64,8 +67,6 @@ async def answer(
         log.exception("request %s failed in the gateway", ids.own)
         await respond.fail(ApiError("The gateway failed on this request; it is our fault.", code="internal_error"))
     finally:
-        if call is not None:
-            house.keys_at_work.end(call.key, client)
         await respond.stop_pings()
         took_s = time.perf_counter() - began_s
         house.metrics.answered(dialect.name, respond, took_s)
