@@ -69,6 +69,7 @@ class Cycle(RequestResponseCycle):
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
         if self.disconnected or self.transport.is_closing():
+            self.disconnected = True  # else uvicorn logs each answer that nobody is there for as a fault of ours
             return
         if not self.response_started:
             self._begin(message)

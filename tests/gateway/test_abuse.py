@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -93,6 +94,20 @@ def test_a_body_whose_framing_breaks_is_told_so_and_its_places_are_free(stack: S
     assert stack.gateway.house is not None
     admission = stack.gateway.house.admission
     wait_until("its place to be free", lambda: not admission.bodies.taken)
+
+
+def test_a_stranger_whose_framing_breaks_writes_no_faults_of_ours_into_the_log(
+    stack: Stack, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR, logger="uvicorn.error")
+    host, _, port = stack.url.removeprefix("http://").partition(":")
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-nobody\r\n"
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        client.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\nzz\r\n".encode())
+        with client.makefile("rb") as file:
+            assert file.read().startswith(b"HTTP/1.1 400 ")
+    assert stack.chat("acme/triage").status_code == 200  # what came before it has been dealt with
+    assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 @pytest.mark.parametrize("key", ["acme", "nobody"])
