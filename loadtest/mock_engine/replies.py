@@ -193,7 +193,7 @@ class StreamEvents:
             delta = {"role": "assistant", "content": ""}
             event = self._event([{"index": index, "delta": delta, "logprobs": None, "finish_reason": None}])
             if self._job.continuous_usage:
-                event["usage"] = self._running_usage(0)
+                event["usage"] = self._running_usage(0, 0)
             event["prompt_token_ids"] = self._job.prompts[0] if self._job.return_token_ids else None
             event["prompt_text"] = None
             events.append(event)
@@ -225,7 +225,7 @@ class StreamEvents:
             body.update(prompt_token_ids=first_ids, token_ids=ids)
         event = self._event([body])
         if job.continuous_usage:
-            event["usage"] = self._running_usage(end)
+            event["usage"] = self._running_usage(choice.index, end)
         return event
 
     def closing(self, completion_tokens: int, cache: CacheUse) -> list[Json]:
@@ -239,8 +239,11 @@ class StreamEvents:
         event["usage"] = _without_nulls(counts)
         return [event]
 
-    def _running_usage(self, completion_tokens: int) -> Json:
+    def _running_usage(self, index: int, completion_tokens: int) -> Json:
+        """Of one choice and its own prompt, of however many."""
+        prompt_tokens = len(self._job.prompts[index // self._job.n])
         counts = usage(self._job, completion_tokens, CacheUse(0, 0))
+        counts |= {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens + completion_tokens}
         del counts["prompt_tokens_details"]
         if self._job.kind == "text":
             del counts["completion_tokens_details"]

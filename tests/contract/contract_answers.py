@@ -149,6 +149,18 @@ async def test_continuous_usage_counts_up_on_every_event(engine: EngineUnderTest
     assert seen[0] == {**seen[0], "total_tokens": seen[0]["prompt_tokens"], "completion_tokens_details": None}
 
 
+async def test_a_running_count_is_of_one_choice_and_its_own_prompt_and_the_last_of_all(engine: EngineUnderTest) -> None:
+    body = {"model": engine.base, "prompt": [PROMPT, f"{PROMPT} {PROMPT}"], "n": 2, "max_tokens": 2, "ignore_eos": True}
+    body |= {"temperature": 1.0, "stream_options": {"include_usage": True, "continuous_usage_stats": True}}
+    *said, last = [json.loads(event) async for event in events(engine, "/v1/completions", body)]
+    read = {event["choices"][0]["index"]: event["usage"]["prompt_tokens"] for event in said}
+    assert read[0] == read[1] < read[2] == read[3]
+    written = {event["choices"][0]["index"]: event["usage"]["completion_tokens"] for event in said}
+    assert written == dict.fromkeys(range(4), 2)
+    assert last["usage"]["prompt_tokens"] == read[0] + read[2]
+    assert last["usage"]["completion_tokens"] == 8
+
+
 async def test_n_gives_as_many_choices_and_counts_all_their_tokens(engine: EngineUnderTest) -> None:
     reply = (await engine.complete(n=2, temperature=1, ignore_eos=True)).json()
     assert [choice["index"] for choice in reply["choices"]] == [0, 1]
