@@ -96,16 +96,16 @@ def test_the_embedded_engine_starts_with_the_parser_and_without_one_where_none_f
 def test_the_compose_file_starts_its_engine_with_the_flags_that_were_found(tmp_path: Path, parser: str | None) -> None:
     """The very command, with a vLLM that says what it was given."""
     services = yaml.safe_load((Path(__file__).parents[2] / "deploy" / "compose.yaml").read_text())["services"]
-    assert 'switchyard base tool-parser --flags "$$folder" > /state/tool-flags' in services["base"]["command"][0]
+    assert 'switchyard base tool-parser --flags "$$folder" > /state/base/tool-flags' in services["base"]["command"][0]
     vllm = tmp_path / "vllm"
     vllm.write_text('#!/bin/sh\necho "$@"\n')
     vllm.chmod(0o755)
     (tmp_path / "tool-flags").write_text(" ".join(tool_flags(parser)) + "\n")
     command = [*services["engine"]["entrypoint"], *services["engine"]["command"]]
-    command = [part.replace("$$", "$").replace("/state/tool-flags", str(tmp_path / "tool-flags")) for part in command]
+    command = [part.replace("$$", "$").replace("/state/base/tool-flags", str(tmp_path / "tool-flags")) for part in command]
     path = f"{tmp_path}:{os.environ['PATH']}"
     said = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=True, timeout=10).stdout
-    assert said.startswith("serve /state/model --served-model-name base ")
+    assert said.startswith("serve /state/base/served --served-model-name base ")
     assert tuple(said.partition(" --fingerprint-mode none")[2].split()) == tool_flags(parser)
 
 
