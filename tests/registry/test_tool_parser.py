@@ -102,7 +102,9 @@ def test_the_compose_file_starts_its_engine_with_the_flags_that_were_found(tmp_p
     vllm.chmod(0o755)
     (tmp_path / "tool-flags").write_text(" ".join(tool_flags(parser)) + "\n")
     command = [*services["engine"]["entrypoint"], *services["engine"]["command"]]
-    command = [part.replace("$$", "$").replace("/state/base/tool-flags", str(tmp_path / "tool-flags")) for part in command]
+    command = [
+        part.replace("$$", "$").replace("/state/base/tool-flags", str(tmp_path / "tool-flags")) for part in command
+    ]
     path = f"{tmp_path}:{os.environ['PATH']}"
     said = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=True, timeout=10).stdout
     assert said.startswith("serve /state/base/served --served-model-name base ")
