@@ -51,6 +51,21 @@ ROWS: dict[str, tuple[str, Callable[[Any], list[float]]]] = {
         "crash",
         lambda all_: [all_["figures"]["kills"], 9, all_["figures"]["lost"], all_["figures"]["duplicated"]],
     ),
+    "broken at random": (
+        "abuse",
+        lambda all_: [all_["figures"]["fuzzed"], all_["figures"]["server_errors"], all_["figures"]["rss_slope_mb"]],
+    ),
+    "attacks by one tenant": (
+        "abuse",
+        lambda all_: [
+            len(all_["figures"]["attacks"]),
+            95,
+            20,
+            *(all_["figures"][name] for name in ("worst_p95_ratio", "noisy_p95_ratio")),
+            1.2,
+            all_["figures"]["refused_of_others"],
+        ],
+    ),
     "between turns of stored conversations": (
         "responses_state",
         lambda all_: [all_["figures"]["kills"], 9, all_["figures"]["lost"], all_["figures"]["acknowledged"]],
