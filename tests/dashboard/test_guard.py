@@ -15,6 +15,7 @@ from dashboard.hosts import is_ours
 from dashboard.sessions import Person
 from dashboard.web import Page, done
 from gateway.admin_key import admin_key
+from gateway.api.hosts import Hosts
 from tests.dashboard.sample import PAGE as SAMPLE
 from tests.dashboard.sample import TEMPLATES
 from tests.support.dashboard_parts import Visitor, dashboard_of, seen
@@ -212,3 +213,25 @@ def test_a_key_for_a_link_comes_once(visitor: Visitor, stack: Stack) -> None:
     headers = [("authorization", f"Bearer {key}")]
     assert httpx.post(f"{visitor.url}/login-links", headers=headers).status_code == 201
     assert httpx.post(f"{visitor.url}/login-links", headers=headers * 2).status_code == 400
+
+
+@pytest.mark.parametrize("allowed", [[], ["llm.example.com"], ["*.example.com"]], ids=str)
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "localhost:80",
+            "a.localhost",
+            "10.0.0.1:8003",
+            "[::1]:1",
+            "gateway",
+            "llm.example.com",
+            "LLM.example.com.:443",
+        ),
+        *("x.llm.example.com", "example.com", "evil.com", "evilexample.com", "1.2.3", "a b", "", "a@b", "x:123456"),
+    ],
+)
+def test_the_dashboard_and_the_gateway_judge_names_alike(host: str, allowed: list[str]) -> None:
+    """The dashboard imports none of ours, so the rule stands twice."""
+    scope = {"server": ("127.0.0.1", 8002), "headers": [(b"host", host.encode())]}
+    assert is_ours([host], allowed) is (Hosts(allowed, 8002).refusal(scope) is None)
