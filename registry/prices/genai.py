@@ -30,7 +30,8 @@ ORIGIN = "genai-prices"
 TAKEN = {"input_mtok": "input", "cache_read_mtok": "cached_input", "output_mtok": "output"}
 BATCH = {"input_mtok": "batch_input", "output_mtok": "batch_output"}
 """The package's names of what is taken of it; the cached price of batches, and all else, is not."""
-_DAY = re.compile(r"\b20\d\d-[01]\d-[0-3]\d\b")
+_READ_ON = re.compile(r"\b(?:verified|checked|as of)\s+(?:on\s+)?(20\d\d-[01]\d-[0-3]\d)\b", re.IGNORECASE)
+"""A day on which somebody looked. Other days of the data are of prices and of their ends, and may be still to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,8 @@ class GenaiPrices:
         digest = hashlib.sha256(data).hexdigest()
         self.snapshot = f"genai-prices {genai_prices.__version__} (data {digest[:12]})"
         """Its version, and the first digits of the SHA-256 of its data."""
-        self.read_ms = _newest_day(data.decode(), today_ms)
-        """The newest day, not after today, that its data name: they are no older than that."""
+        self.read_ms = newest_reading(data.decode(), today_ms)
+        """The newest day, not after today, on which its data say that a page was read: they are no older than that."""
         self._providers = get_snapshot().providers
 
     def find(self, name: str, provider: str | None = None) -> Listing:
@@ -209,9 +210,10 @@ def _ms(day: date) -> int:
     return 0 if day == date.min else day_ms(day.isoformat(), "from")
 
 
-def _newest_day(data: str, today_ms: int) -> int:
+def newest_reading(data: str, today_ms: int) -> int:
+    """Of days in `data` on which a price was read, the newest that is not after `today_ms`; without one, that."""
     today = date_of(day_number(today_ms))
-    days: Sequence[str] = [day for day in _DAY.findall(data) if day <= today]
+    days: Sequence[str] = [day for day in _READ_ON.findall(data) if day <= today]
     return day_ms(max(days), "day") if days else today_ms
 
 

@@ -28,7 +28,7 @@ from registry.days import day_ms
 from registry.db import now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.prices.baselines import Baselines
-from registry.prices.genai import GenaiPrices, take_listings
+from registry.prices.genai import GenaiPrices, newest_reading, take_listings
 from registry.prices.price_log import Said
 from registry.service import Registry
 
@@ -78,6 +78,13 @@ def test_a_model_of_the_package_gets_its_prices_and_its_snapshot_as_their_source
     assert registry.baselines.names_from("genai-prices") == ["anthropic/claude-opus-5"]
     again = take_listings(registry.baselines, {"anthropic/claude-opus-5": listing})["anthropic/claude-opus-5"]
     assert again.added == ()
+
+
+@pytest.mark.parametrize("said", ["Verified on {}.", "(checked {}; gone)", "as of {}", "when checked on {};"])
+def test_data_are_as_old_as_their_last_reading_whatever_days_of_prices_have_come_since(said: str) -> None:
+    data = f"{said.format('2026-10-09')} {said.format('2026-10-07')} Removed on 2026-11-30. {said.format('2027-02-01')}"
+    assert newest_reading(data, day_ms("2026-12-24", "day")) == day_ms("2026-10-09", "day")
+    assert newest_reading("Removed on 2026-11-30", MAY) == MAY
 
 
 def test_dates_become_dates_and_batches_components(real: GenaiPrices) -> None:
