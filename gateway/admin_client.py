@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,8 @@ from gateway.settings import GatewaySettings
 from registry.errors import InvalidInput, RegistryError
 
 TIMEOUT_S = 15.0
+SUCCESSOR_S, ASK_AGAIN_S = 5.0, 0.2
+"""How long a question waits for somebody to lead the fleet, and how often it is asked then."""
 PAGE_ROWS = 500
 
 
@@ -29,8 +32,16 @@ class AdminClient:
         self._url = url
 
     def get(self, path: str, **query: Any) -> Any:
-        """The document at `/admin/v1` + `path`."""
-        return self._ask("GET", path, params={name: value for name, value in query.items() if value is not None})
+        """The document at `/admin/v1` + `path`. While nobody leads the fleet, it waits a little for who does."""
+        params = {name: value for name, value in query.items() if value is not None}
+        ends = time.monotonic() + SUCCESSOR_S
+        while True:
+            try:
+                return self._ask("GET", path, params=params)
+            except ControllerAway:
+                if time.monotonic() >= ends:
+                    raise
+                time.sleep(ASK_AGAIN_S)
 
     def post(self, path: str, **order: Any) -> Any:
         """What an order at `/admin/v1` + `path` did."""

@@ -223,7 +223,10 @@ def test_no_gateway_no_key_and_a_refused_key_are_one_sentence_each(
             assert len(outcome.err.splitlines()) == 1
 
 
-def test_a_fleet_that_nobody_leads_is_one_sentence(shop: House, command: Command) -> None:
+def test_a_fleet_that_nobody_leads_is_one_sentence(
+    shop: House, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.admin_client.SUCCESSOR_S", 0.0)
     shop.settings = shop.settings.model_copy(update={"engines": ["http://127.0.0.1:9"]})
     with served(Gateway(shop.settings, leads=False)) as url:
         assert httpx.get(f"{url}/healthz").status_code == 200

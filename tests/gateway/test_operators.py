@@ -15,6 +15,7 @@ from loadtest.testing import free_port
 from tests.bars.support.engines import engine_processes
 from tests.bars.support.gateways import gateway_process
 from tests.support.stack import Stack, open_house
+from tests.support.waiting import wait_until
 
 SHOWS = ("/metrics", "/docs", "/openapi.json")
 
@@ -131,7 +132,7 @@ def test_with_a_listener_of_its_own_everything_of_the_operator_is_there_and_only
         for name, value in gateway.environment.items():
             monkeypatch.setenv(name, value)
         with admin_client(None) as client:
-            assert len(client.get("/fleet")["workers"]) == 2
+            wait_until("both workers to be there", lambda: len(client.get("/fleet")["workers"]) == 2)
 
 
 @pytest.mark.parametrize(
