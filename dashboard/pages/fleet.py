@@ -41,6 +41,8 @@ class EngineCard:
     boot_ms: float | None
     drain: Mapping[str, Any] | None
     in_flight: int
+    seats: int | None
+    """Requests that it runs at once, as declared."""
     running: int | None
     waiting: int | None
     kv_usage: float | None
@@ -55,6 +57,16 @@ class EngineCard:
     removed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Who waits in the gateway for engines of one base that are full."""
+
+    base: str
+    waiting: int
+    tenants: Sequence[Mapping[str, Any]]
+    """Who is next comes first."""
+
+
 async def view(request: Request) -> Mapping[str, Any]:
     """What the page shows."""
     admin, address = admin_of(request), TableAddress.of(request)
@@ -66,6 +78,7 @@ async def view(request: Request) -> Mapping[str, Any]:
     return {
         "fleet": fleet,
         "engines": [card_of(engine) for engine in engines],
+        "lines": lines_of(engines) if fleet else None,
         "quarantined": quarantine["quarantined"],
         "loads": loads,
         "rows": page_from_api(address, grid["rows"], grid["next"]) if grid else None,
@@ -123,6 +136,7 @@ def card_of(engine: Mapping[str, Any]) -> EngineCard:
         boot_ms=None if engine["boot_s"] is None else engine["boot_s"] * 1000,
         drain=engine["drain"],
         in_flight=engine["in_flight"],
+        seats=engine["max_num_seqs"],
         running=engine["running"],
         waiting=engine["waiting"],
         kv_usage=engine["kv_usage"],
@@ -136,6 +150,16 @@ def card_of(engine: Mapping[str, Any]) -> EngineCard:
         source="added by an operator" if engine["source"] == "admin" else "of the gateway's settings",
         removed=engine["removed"],
     )
+
+
+def lines_of(engines: Sequence[Mapping[str, Any]]) -> list[Line]:
+    """Of each base for which anybody waits; all engines of a base have the same line."""
+    by_base = {engine["base_digest"]: engine for engine in engines}
+    return [
+        Line(one["base"] or "unknown base", one["line_waiting"], one["line"])
+        for one in by_base.values()
+        if one["line_waiting"] or one["line"]
+    ]
 
 
 def short(url: str) -> str:

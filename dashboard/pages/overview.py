@@ -100,6 +100,7 @@ async def view(request: Request) -> Mapping[str, Any]:
         "engines": engines,
         "serving": sum(engine.state in TAKES_TRAFFIC for engine in engines),
         "in_flight": sum(engine.in_flight for engine in engines),
+        "waiting": sum({one["base_digest"]: one["line_waiting"] for one in fleet["engines"]}.values()) if fleet else 0,
         "duties": [(name, said) for name, said in fleet["duties"].items() if said != "ok"] if fleet else [],
         "traffic": traffic,
         "attention": attention,

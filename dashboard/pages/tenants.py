@@ -247,6 +247,7 @@ async def set_settings(request: Request) -> Response:
         "allow_unknown_fields": bool(form.get("allow_unknown_fields")),
         "shadow_consent": bool(form.get("shadow_consent")),
         "response_days": _limit("response_days", form.get("response_days", "")),
+        "weight": _limit("weight", form.get("weight", "")),
         "actor": actor_of(request),
     }
     await admin_of(request).patch(f"/tenants/{quote(tenant, safe='')}", order)

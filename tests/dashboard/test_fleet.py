@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from dashboard.pages.fleet import grid_of, warmth
+from dashboard.pages.fleet import Line, card_of, grid_of, lines_of, warmth
 from dashboard.sessions import Person
+from dashboard.templating import templates
 from gateway.admin_key import admin_key
 from tests.support.dashboard_parts import Visitor, seen
 from tests.support.stack import Stack
@@ -107,3 +108,25 @@ def test_a_cell_says_in_words_what_its_shade_and_edge_say() -> None:
     assert 'class="cell h5 home"' in grid
     assert "The engine refuses it: no memory" in grid
     assert four.removeprefix("http://") in text
+
+
+def test_who_waits_for_full_engines_is_told_once_for_each_base_with_place_and_weight() -> None:
+    first = {"tenant": "acme", "weight": 3, "running": 1, "waiting": 2}
+    second = {"tenant": "globex", "weight": 1, "running": 4, "waiting": 40}
+    full = {"base_digest": "sha256:a", "base": "tiny", "line_waiting": 42, "line": [first, second]}
+    idle = {"base_digest": "sha256:b", "base": "small", "line_waiting": 0, "line": []}
+    lines = lines_of([full, full, idle])
+    assert lines == [Line("tiny", 42, [first, second])]
+    nothing = {"fleet": None, "rows": None, "grid": None, "fault": "", "loads": None, "may_operate": False}
+    shown = templates().get_template("fleet_live.html").render(lines=lines, engines=[], quarantined=[], **nothing)
+    text = seen(shown)
+    assert "42 wait for engines of tiny" in text
+    assert "acme next 2 1 3 globex 2 40 4 1" in text
+
+
+def test_the_page_says_how_many_seats_an_engine_has_and_that_nobody_waits(operator: Visitor, stack: Stack) -> None:
+    found = stack.http.get(f"{stack.url}/admin/v1/engines", headers=stack.operator).json()["engines"][0]
+    text = seen(operator.page("/fleet"))
+    assert "nobody waits" in text
+    assert "Requests on it 0 of" in text if found["max_num_seqs"] else "Requests on it 0 In its batch" in text
+    assert card_of({**found, "max_num_seqs": 8}).seats == 8

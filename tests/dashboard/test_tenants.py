@@ -97,6 +97,22 @@ def test_limits_are_set_all_at_once_and_a_wrong_one_is_told(operator: Visitor, s
         stack.house.registry.limits.clear("tenant:initech")
 
 
+def test_a_tenant_is_given_a_weight_and_keeps_it_when_the_new_one_is_none(operator: Visitor, stack: Stack) -> None:
+    tenants = stack.house.registry.tenants
+    before = tenants.get("initech")
+    try:
+        done = operator.post("/tenants/initech/settings", {"weight": "7", "response_days": "3"})
+        assert done.headers["location"] == "/tenants/initech#settings"
+        text = seen(operator.page("/tenants/initech"))
+        assert "Weight at full engines 7" in text
+        assert (tenants.get("initech").weight, tenants.get("initech").response_days) == (7, 3)
+        operator.post("/tenants/initech/settings", {"weight": "0", "response_days": "3"})
+        assert "weight" in seen(operator.page("/tenants/initech"))
+        assert tenants.get("initech").weight == 7
+    finally:
+        tenants.change("initech", {"weight": before.weight, "response_days": before.response_days})
+
+
 def test_a_reader_sees_no_orders(visitor: Visitor, stack: Stack) -> None:
     visitor.become(Person("ada", "read", admin_key(stack.house.settings)))
     text = seen(visitor.page("/tenants/acme"))
