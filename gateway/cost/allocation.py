@@ -19,10 +19,11 @@ the lines are kept apart by.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import groupby
 from math import lcm
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from gateway.cost.bill import BilledDay, EngineBill
 from gateway.cost.whole import largest_remainder
@@ -43,9 +44,10 @@ Key = tuple[str | int, ...]
 """What lines are kept apart by, beside tenant, day and engine: as the caller asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What one line used of an engine on one day."""
+class Work(NamedTuple):
+    """What one line used of an engine on one day. There may be 100,000 of them: what is done with each is written out,
+    and their order is that of their first fields.
+    """
 
     day: int
     engine_id: str
@@ -58,6 +60,8 @@ class Work:
     completion_tokens: int = 0
     engine_ms: int = 0
     """Of a load, or of a job that trains: how long it took."""
+    answered: int = 0
+    """Of the attempts, those that ended well, or that their client left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +88,8 @@ class Idle:
     shares: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class AllocatedLine:
-    """What one line costs of an engine's day, in nano-dollars."""
+class AllocatedLine(NamedTuple):
+    """What one line costs of an engine's day, in nano-dollars. Its order is that of its first fields."""
 
     day: int
     engine_id: str
@@ -133,6 +136,8 @@ class Allocation:
     uncosted: tuple[UncostedDay, ...]
     weights: Mapping[tuple[int, str], Weights]
     """In force by day and engine, where anything was allocated by tokens."""
+    uncosted_works: tuple[Work, ...] = ()
+    """Attempts of uncosted days."""
     cost_version: str = ""
     """With it the registry makes the same again."""
 
@@ -184,32 +189,30 @@ def allocate(
     by_day = _by_day(works)
     billed = {(day.day, day.engine_id): day for day in bill.days}
     first = bill.since_ms // DAY_MS
-    carried = _by_day(replace(work, day=first) for work in before)
+    carried = _by_day(work._replace(day=first) for work in before)
     carried |= {(day + 1, engine): of for (day, engine), of in by_day.items() if day >= first}
-    lines: list[AllocatedLine] = []
+    places: list[list[AllocatedLine]] = []
     used: dict[tuple[int, str], Weights] = {}
-    for place, day in billed.items():
+    for place, day in sorted(billed.items()):
         if day.paid_ms:
             used[place] = weights.get(place, ASSUMED)
-            here = _groups(by_day.get(place, []), carried.get(place, []), busy.get(place, BusyTime(0)), used[place])
-            lines += _busy_lines(day, by_day.get(place, []), here, used[place])
-    lines = _with_idle(lines, idle)
-    lines.sort(key=_order)
-    return Allocation(bill, idle, tuple(lines), tuple(_uncosted(billed, by_day)), used)
+            own = by_day.get(place, [])
+            groups = _groups(own, carried.get(place, []), busy.get(place, BusyTime(0)), used[place])
+            places.append(_busy_lines(day, own, groups, used[place]))
+    lines = tuple(line for of in _with_idle(places, idle) for line in sorted(of))
+    uncosted = tuple(_uncosted(billed, by_day))
+    unpaid = (work for day in uncosted for work in by_day.get((day.day, day.engine_id), ()) if work.answered)
+    return Allocation(bill, idle, lines, uncosted, used, tuple(unpaid))
 
 
 def _by_day(works: Iterable[Work]) -> dict[tuple[int, str], list[Work]]:
     """By day and engine, in order."""
     found: dict[tuple[int, str], list[Work]] = {}
     for work in works:
-        found.setdefault((work.day, work.engine_id), []).append(work)
+        found.setdefault(work[:2], []).append(work)
     for of in found.values():
-        of.sort(key=_order)
+        of.sort()
     return found
-
-
-def _order(one: Work | AllocatedLine) -> tuple[int, str, str, str, Key]:
-    return one.day, one.engine_id, one.kind, one.tenant, one.key
 
 
 Group = tuple[int, list[tuple[Work, int]]]
@@ -240,49 +243,39 @@ def _by_tokens(works: Sequence[Work], weights: Weights) -> list[tuple[Work, int]
     return [(work, units) for work, units in found if units]
 
 
-@dataclass(slots=True)
-class _Line:
-    """Of one engine's day, while it is added up."""
-
-    attempts: int = 0
-    work_ps: int = 0
-    """Of what began on the day."""
-    part: int = 0
-    """Of the bill."""
-
-
 def _busy_lines(
     day: BilledDay, works: Sequence[Work], groups: Sequence[Group], weights: Weights
 ) -> list[AllocatedLine]:
-    """What each line costs while the engine is busy, and the idle part as a line of nobody."""
-    found: dict[tuple[LineKind, str], dict[Key, _Line]] = {}
+    """What each line costs while the engine is busy, and the idle part as a line of nobody, the last."""
+    found: dict[tuple[LineKind, str, Key], list[int]] = {}  # attempts, picoseconds of their work, part of the bill
     for work in works:
-        line = found.setdefault((work.kind, work.tenant), {}).setdefault(work.key, _Line())
-        line.attempts, line.work_ps = line.attempts + work.attempts, line.work_ps + _work_of(work, weights)
+        line = found.setdefault(work[2:5], [0, 0, 0])
+        line[0] += work.attempts
+        line[1] += _work_of(work, weights)
     unit = lcm(*(sum(units for _, units in of) for _, of in groups))
     for ms, of in groups:
         each = ms * (unit // sum(units for _, units in of))
         for work, units in of:
-            line = found.setdefault((work.kind, work.tenant), {}).setdefault(work.key, _Line())
-            line.part += each * units
+            found.setdefault(work[2:5], [0, 0, 0])[2] += each * units
     busy_ms = sum(ms for ms, _ in groups)
     there_ms = max(day.paid_ms + day.uncosted_ms, busy_ms)
-    by_tenant = sorted(found.items())
-    sums = [sum(line.part for line in lines_of.values()) for _, lines_of in by_tenant]
+    by_tenant = [list(of) for _, of in groupby(sorted(found.items()), key=lambda item: item[0][:2])]
+    sums = [sum(line[2] for _, line in of) for of in by_tenant]
     *shares, idle_nano = largest_remainder(day.nano, [*sums, (there_ms - busy_ms) * unit])
     lines = []
-    for nano, ((kind, tenant), lines_of) in zip(shares, by_tenant, strict=True):
-        keys = sorted(lines_of)
-        for key, one in zip(keys, largest_remainder(nano, [lines_of[key].part for key in keys]), strict=True):
-            line = lines_of[key]
-            marginal = one if kind in TIMED else _marginal(line.work_ps, weights, day.nano, there_ms, one)
-            lines.append(AllocatedLine(day.day, day.engine_id, kind, tenant, key, line.attempts, marginal, one, 0))
+    for share, own in zip(shares, by_tenant, strict=True):
+        parts = [share] if len(own) == 1 else largest_remainder(share, [line[2] for _, line in own])
+        for ((kind, tenant, key), (attempts, work_ps, _)), nano in zip(own, parts, strict=True):
+            marginal = nano if kind in TIMED else _marginal(work_ps, weights, day.nano, there_ms, nano)
+            lines.append(AllocatedLine(day.day, day.engine_id, kind, tenant, key, attempts, marginal, nano, 0))
     lines.append(AllocatedLine(day.day, day.engine_id, "idle", "", (), 0, 0, 0, idle_nano))
     return lines
 
 
 def _work_of(work: Work, weights: Weights) -> int:
-    return weights.uncached_ps * max(0, work.uncached_tokens) + weights.completion_ps * max(0, work.completion_tokens)
+    """Corrections may be in it, so counts may be negative."""
+    read, written = work.uncached_tokens, work.completion_tokens
+    return (weights.uncached_ps * read if read > 0 else 0) + (weights.completion_ps * written if written > 0 else 0)
 
 
 def _marginal(work_ps: int, weights: Weights, nano: int, there_ms: int, busy_nano: int) -> int | None:
@@ -290,19 +283,12 @@ def _marginal(work_ps: int, weights: Weights, nano: int, there_ms: int, busy_nan
     return None if weights.assumed else min(busy_nano, nano * work_ps // (there_ms * 10**9))
 
 
-def _with_idle(lines: Sequence[AllocatedLine], idle: Idle) -> list[AllocatedLine]:
+def _with_idle(places: list[list[AllocatedLine]], idle: Idle) -> list[list[AllocatedLine]]:
     """The idle part of each engine's day on the tenants' lines, as far as the policy gives it to anybody."""
     if idle.policy == "unallocated":
-        return list(lines)
-    of_window = _busy_of_tenants(lines)
-    by_day: dict[tuple[int, str], list[AllocatedLine]] = {}
-    for line in lines:
-        by_day.setdefault((line.day, line.engine_id), []).append(line)
-    done: list[AllocatedLine] = []
-    for of in by_day.values():
-        parts = _parts(idle, _busy_of_tenants(of), of_window)
-        done += _spread(of, parts)
-    return done
+        return places
+    of_window = _busy_of_tenants(line for of in places for line in of)
+    return [_spread(of, _parts(idle, _busy_of_tenants(of), of_window)) for of in places]
 
 
 def _busy_of_tenants(lines: Iterable[AllocatedLine]) -> dict[str, int]:
@@ -330,33 +316,18 @@ def _spread(lines: Sequence[AllocatedLine], parts: Mapping[str, int]) -> list[Al
     *busy, rest = lines
     order = sorted(parts)
     nano_of = dict(zip(order, largest_remainder(rest.idle_nano, [parts[tenant] for tenant in order]), strict=True))
-    spread = [replace(rest, idle_nano=nano_of.pop("", 0))]
-    places: dict[str, list[AllocatedLine]] = {}
+    spread = [rest._replace(idle_nano=nano_of.pop("", 0))]
+    own: dict[str, list[AllocatedLine]] = {}
     for line in busy:
         if line.kind in PAID_BY_TENANTS and line.tenant in nano_of:
-            places.setdefault(line.tenant, []).append(line)
+            own.setdefault(line.tenant, []).append(line)
         else:
             spread.append(line)
     for tenant, nano in nano_of.items():
-        own = places.get(tenant) or [replace(rest, kind="tenant", tenant=tenant, idle_nano=0)]
-        shares = largest_remainder(nano, [line.busy_nano for line in own])
-        spread += [_loaded(line, share) for line, share in zip(own, shares, strict=True)]
+        lines = own.get(tenant) or [rest._replace(kind="tenant", tenant=tenant, idle_nano=0)]
+        shares = [nano] if len(lines) == 1 else largest_remainder(nano, [line.busy_nano for line in lines])
+        spread += [AllocatedLine(*line[:-1], share) for line, share in zip(lines, shares, strict=True)]
     return spread
-
-
-def _loaded(line: AllocatedLine, idle_nano: int) -> AllocatedLine:
-    """Written out, as there may be 100,000 of them: `dataclasses.replace` takes three times as long."""
-    return AllocatedLine(
-        line.day,
-        line.engine_id,
-        line.kind,
-        line.tenant,
-        line.key,
-        line.attempts,
-        line.marginal_nano,
-        line.busy_nano,
-        idle_nano,
-    )
 
 
 def _uncosted(

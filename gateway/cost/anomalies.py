@@ -147,6 +147,8 @@ def jump_on(usage: Sequence[DailyUsage], day: int, first: int) -> Jump | None:
 
 def usual_of(before: Sequence[int], today: int, day: int) -> float | None:
     """What the day was expected to come to, where it is a jump."""
+    if today <= 0:
+        return None
     model = model_of(before, day)
     if model is None or model.factors[day % WEEK] < LEAST_FACTOR:
         return None

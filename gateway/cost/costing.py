@@ -128,6 +128,7 @@ def _work(usage: EngineUsage) -> Work:
         usage.attempts,
         usage.prompt_tokens - usage.cached_tokens,
         usage.completion_tokens,
+        answered=usage.answered,
     )
 
 

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from gateway.cost.assumptions import Assumptions
 from gateway.cost.baselines import exact_nano
+from gateway.cost.engine_side import days_of
 from gateway.cost.report import BaselineCost, CostLine, CostReport, PricedTokens
 from registry.days import DAY_MS, as_datetime, date_of
 from registry.ledger.usage_queries import counts_query
@@ -204,7 +205,7 @@ def _count(exact: Fraction) -> str:
 
 
 def _engine(report: CostReport, line: CostLine) -> Iterator[Explained]:
-    days = report.engines.days.get(line.key, ())
+    days = list(days_of(report.engines, line.key))
     for figure, formula in ENGINE_FORMULAS.items():
         value = getattr(line.engine, figure)
         if value is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,7 +16,7 @@ from gateway.cost.month_end import Calendar, MonthEnd, by_day, month_end
 from gateway.cost.whole import half_up
 from registry.days import DAY_MS
 from registry.errors import InvalidInput
-from registry.ledger.daily_usage import DailyUsage, daily_usage
+from registry.ledger.daily_usage import DailyUsage, daily_sums, daily_usage
 from registry.service import Registry
 
 MOST_LOOKED_AT = 31
@@ -63,7 +64,7 @@ def forecasts(
     if tenant is not None:
         registry.tenants.get(tenant)
     calendar = Calendar.at(now_ms)
-    usage = daily_usage(registry.db, calendar.history, calendar.today + 1, tenant)
+    usage = daily_sums(registry.db, calendar.history, calendar.today + 1, tenant)
     version = price_version or registry.baselines.version()
     known = [known_baseline(registry, name, version, now_ms, tenant=tenant) for name in dict.fromkeys(baselines)]
     charged = ((one.tenant, one.day, one.tariff_nano if one.unpriced < one.requests else None) for one in usage)
@@ -105,21 +106,42 @@ def jumps(registry: Registry, now_ms: int, *, tenant: str | None = None, days: i
     """Of the last whole days, the newest first. Raises `InvalidInput` for too many days, `NotFound` for a tenant that
     there is not.
     """
+    return jumps_of(registry, last_days(registry, now_ms, tenant=tenant, days=days), tenant)
+
+
+def last_days(registry: Registry, now_ms: int, *, tenant: str | None, days: int) -> range:
+    """So many whole days, yesterday the last. Raises as `jumps` does."""
     if not 1 <= days <= MOST_LOOKED_AT:
         raise InvalidInput(f"days is {days}; expected 1 to {MOST_LOOKED_AT}", param="days")
     if tenant is not None:
         registry.tenants.get(tenant)
     today = now_ms // DAY_MS
-    usage = daily_usage(registry.db, today - days - MOST_DAYS, today, tenant)
-    usage.sort(key=lambda one: one.tenant)
-    found = []
-    for _, of in groupby(usage, key=lambda one: one.tenant):
-        own = list(of)
-        for day in range(today - days, today):
-            seen = [one for one in own if day - MOST_DAYS <= one.day <= day]
-            jump = jump_on(seen, day, day - MOST_DAYS) if seen else None
-            found += [] if jump is None else [jump]
+    return range(today - days, today)
+
+
+def jumps_of(registry: Registry, days: Sequence[int], tenant: str | None = None) -> tuple[Jump, ...]:
+    """Of these days, in order, the newest first. It is a millisecond of arithmetic for each day of a tenant."""
+    if not days:
+        return ()
+    sums = daily_sums(registry.db, days[0] - MOST_DAYS, days[-1] + 1, tenant)
+    by_tenant = {name: list(of) for name, of in groupby(sorted(sums, key=_by_tenant), key=_by_tenant)}
+    found = [
+        jump for day in days for jump in jumps_among(registry, (_until(of, day) for of in by_tenant.values()), day)
+    ]
     return tuple(sorted(found, key=lambda one: (-one.day, one.tenant)))
+
+
+def _by_tenant(one: DailyUsage) -> str:
+    return one.tenant
+
+
+def _until(own: Sequence[DailyUsage], day: int) -> Sequence[DailyUsage]:
+    """What a jump on that day is seen by; `own` is in the order of days."""
+
+    def day_of(one: DailyUsage) -> int:
+        return one.day
+
+    return own[bisect_left(own, day - MOST_DAYS, key=day_of) : bisect_right(own, day, key=day_of)]
 
 
 def jumps_among(registry: Registry, sums: Iterable[Sequence[DailyUsage]], day: int) -> list[Jump]:

@@ -15,8 +15,9 @@ from gateway.cost.scenario import HOURS_A_MONTH
 from gateway.cost.sharing import IdleRule, Left, SharedMonth, TenantMonth, leave, share
 from gateway.cost.whole import largest_remainder
 from registry.days import DAY_MS, day_number
+from registry.engine_costs.log import NOTHING
 from registry.errors import InvalidInput
-from registry.ledger.daily_usage import DailyUsage, daily_usage
+from registry.ledger.daily_usage import DailyUsage, daily_sums
 from registry.money import dollars_to_nano
 from registry.service import Registry
 
@@ -80,24 +81,22 @@ def pool_of(registry: Registry, asked: PoolAsked, now_ms: int) -> PoolFound:
     version = asked.price_version or registry.baselines.version()
     baseline = known_baseline(registry, asked.baseline, version, now_ms)
     end = now_ms // DAY_MS
-    usage = daily_usage(registry.db, end - asked.days, end)
+    usage = daily_sums(registry.db, end - asked.days, end)
     if not usage:
         raise InvalidInput(
             f"days is {asked.days}, and no tenant used anything on these; ask for more, or try "
             "`switchyard cost scenario` with traffic that you suppose",
             param="days",
         )
+    if asked.bill_nano is None and registry.engine_costs.log().version == NOTHING:
+        raise _without_bill()  # before all else is added up
     days = min(asked.days, end - _first_day(registry))
     month = Fraction(HOURS_A_MONTH, 24 * days)
     idle = asked.idle or default_idle(registry)
     allocation = allocation_of(registry, (end - days) * DAY_MS, end * DAY_MS, idle=idle)
     bill = round(allocation.bill.nano * month) if asked.bill_nano is None else asked.bill_nano
     if bill == 0:
-        raise InvalidInput(
-            "gpu_month is not given, and no engine has a cost; say one of them, or what engines cost with "
-            "`switchyard cost engines add`",
-            param="gpu_month",
-        )
+        raise _without_bill()
     busy, platform = _busy(allocation, usage, bill)
     used, unlisted = _used(baseline, usage)
     months = [
@@ -119,6 +118,14 @@ def pool_of(registry: Registry, asked: PoolAsked, now_ms: int) -> PoolFound:
         Fraction(0 if asked.bill_nano is not None else allocation.bill.uncosted_ms, HOUR_MS),
         version,
         tokens_said([baseline]),
+    )
+
+
+def _without_bill() -> InvalidInput:
+    return InvalidInput(
+        "gpu_month is not given, and no engine has a cost; say one of them, or what engines cost with "
+        "`switchyard cost engines add`",
+        param="gpu_month",
     )
 
 

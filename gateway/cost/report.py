@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import NamedTuple
 
-from gateway.cost.allocation import LineKind
+from gateway.cost.allocation import AllocatedLine, LineKind
 from gateway.cost.assumptions import Assumptions, Label, TokenRatio
 from gateway.cost.baselines import Baseline, Tokens, exact_ends, exact_nano
+from gateway.cost.bill import BilledDay
 from gateway.cost.intervals import Interval, around, exact_sum, less, whole_sum
 from gateway.cost.whole import in_whole
 from registry.ledger.usage_cells import UsageCell
@@ -49,25 +50,14 @@ class EngineCost:
 
 
 @dataclass(frozen=True, slots=True)
-class EngineDay:
-    """What a line has of one engine's bill of one UTC day."""
-
-    day: int
-    engine_id: str
-    bill_nano: int
-    """Of all lines."""
-    cost: EngineCost
-    rows: tuple[int, ...]
-    """Lines of the log of engine costs that the bill is by."""
-
-
-@dataclass(frozen=True, slots=True)
 class EngineSide:
     """What engines cost in a window: of each line of requests, and of what no request did."""
 
     lines: Mapping[LineKey, EngineCost] = field(default_factory=dict)
-    days: Mapping[LineKey, tuple[EngineDay, ...]] = field(default_factory=dict)
+    parts: Mapping[LineKey, Sequence[AllocatedLine]] = field(default_factory=dict)
     """What `lines` are the sums of."""
+    bills: Mapping[tuple[int, str], BilledDay] = field(default_factory=dict)
+    """By day and engine: what the parts are of."""
     bill_nano: int | None = None
     """What was paid for engines; `loaded_nano` of all lines adds up to it. `None`: nobody has said what they cost."""
     cost_version: str | None = None

@@ -54,15 +54,17 @@ class Found:
     assumed: Assumptions
 
 
-def find(registry: Registry, asked: Asked) -> Found:
-    """Raises `InvalidInput` for what cannot be meant, and `NotFound` for a version or a tenant that there is not."""
+def find(registry: Registry, asked: Asked, *, daily: bool = False) -> Found:
+    """`daily`: its cells are kept apart by day and engine too. Raises `InvalidInput` for what cannot be meant, and
+    `NotFound` for a version or a tenant that there is not.
+    """
     window = Window(asked.by, _since(registry, asked), asked.until_ms, asked.tenant)
     if asked.tenant not in (None, SYSTEM):
         registry.tenants.get(asked.tenant)
     price_version = asked.price_version or registry.baselines.version()
     baselines = tuple(_baseline(registry, name, price_version, asked) for name in baselines_of(registry, asked))
     require_window(window.since_ms, window.until_ms)
-    cells = usage_cells(registry.db, window.by, window.since_ms, window.until_ms, cuts_of(baselines))
+    cells = usage_cells(registry.db, window.by, window.since_ms, window.until_ms, cuts_of(baselines), daily=daily)
     allocation = allocation_of(
         registry,
         window.since_ms,
@@ -97,7 +99,7 @@ def in_order(report: CostReport, order: str) -> CostReport:
 
 def focus_of(registry: Registry, asked: Asked) -> str:
     """FOCUS rows of the same window and tenant, a version each, as CSV. Raises as `find` does."""
-    found = find(registry, replace(asked, by="version"))
+    found = find(registry, replace(asked, by="version"), daily=True)
     return focus_csv(
         FocusSource(found.allocation, found.cells, found.baselines, found.price_version, found.assumed), asked.tenant
     )

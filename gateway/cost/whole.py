@@ -30,12 +30,10 @@ def largest_remainder(total: int, parts: Sequence[int]) -> list[int]:
     of_all = sum(parts)
     if not of_all:
         return [total, *[0] * (len(parts) - 1)] if parts else []
-    shares, remainders = [], []
-    for part in parts:
-        share, remainder = divmod(total * part, of_all)
-        shares.append(share)
-        remainders.append(remainder)
-    by_remainder = sorted(range(len(parts)), key=lambda place: (-remainders[place], place))
-    for place in by_remainder[: total - sum(shares)]:
+    whole = [total * part for part in parts]
+    shares = [one // of_all for one in whole]
+    remainders = [one % of_all for one in whole]
+    largest_first = sorted(range(len(parts)), key=remainders.__getitem__, reverse=True)  # of equal ones the first
+    for place in largest_first[: total - sum(shares)]:
         shares[place] += 1
     return shares

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from registry.adapters.rows import Adapter
 from registry.experiments.rows import FEED, Experiment, ExperimentUnit
+from registry.ledger.rows import CostJump
 from registry.limits.rows import BudgetWarning
 from registry.outcomes.rows import Outcome, OutcomeAmount
 from registry.prices.rows import RetirementNotice
@@ -98,6 +99,7 @@ CONTENTS = (
     _rows("shadow pairs", ShadowPair),
     _rows("webhook deliveries", WebhookDelivery),
     _rows("", RetirementNotice),
+    _rows("", CostJump),
     _rows("", FEED, lambda tenant: FEED.c.experiment_id.in_(_experiments(tenant))),
     _rows("units of experiments", ExperimentUnit, lambda of: ExperimentUnit.experiment_id.in_(_experiments(of))),
     _rows("", SplitUnits, _of_splits),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import BindParameter, ColumnElement, Select, func, literal, select
 
@@ -18,8 +17,7 @@ SUMS = ("attempts", "prompt_tokens", "cached_tokens", "completion_tokens", "cost
 _BILLED = (USED.outcome.in_(BILLED), USED.tenant != SYSTEM, USED.shadow.is_(False))
 
 
-@dataclass(frozen=True, slots=True)
-class DailyUsage:
+class DailyUsage(NamedTuple):
     """Requests that were answered, corrections included; without copies and our own probes."""
 
     day: int
@@ -43,11 +41,15 @@ def daily_usage(db: Database, first: int, end: int, tenant: str | None = None) -
     return _found(db, query if tenant is None else query.where(USED.tenant == tenant))
 
 
-def daily_sums(db: Database, first: int, end: int, between: tuple[str, str]) -> list[DailyUsage]:
-    """Of tenants from the one name to the other, by day and tenant; key and model are empty."""
-    low, high = between
+def daily_sums(
+    db: Database, first: int, end: int, tenant: str | None = None, *, between: tuple[str, str] | None = None
+) -> list[DailyUsage]:
+    """The same by day and tenant alone; key and model are empty. `between`: of tenants from the one name to the
+    other.
+    """
+    low, high = between or (tenant, tenant)
     query = _query(first, end, (literal(""), literal("")))
-    return _found(db, query.where(USED.tenant >= low, USED.tenant <= high))
+    return _found(db, query if low is None else query.where(USED.tenant >= low, USED.tenant <= high))
 
 
 def tenants_on(db: Database, day: int, after: str, most: int) -> list[str]:

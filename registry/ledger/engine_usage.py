@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import String, case, func, select
 
 from registry.db import Database
-from registry.ledger.usage_days import UNTOUCHED, usage_between
+from registry.ledger.usage_days import BILLED, UNTOUCHED, usage_between
 from registry.ledger.usage_record import DAY_KEYS, TOKENS
 
 KEYS = tuple(column.name for column in DAY_KEYS)
@@ -17,8 +17,7 @@ UNKNOWN: dict[str, str | int] = {column.name: "" if isinstance(column.type, Stri
 """What stands for what is not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class EngineUsage:
+class EngineUsage(NamedTuple):
     """Attempts on one engine that began on one day, corrections included."""
 
     day: int
@@ -27,6 +26,8 @@ class EngineUsage:
     shadow: bool
     key: tuple[str | int, ...]
     """Values of the columns that were asked for; unknown is 0 or empty."""
+    answered: int
+    """Attempts that ended well, or that their client left."""
     attempts: int
     """Without those that no engine has worked on."""
     prompt_tokens: int
@@ -39,10 +40,11 @@ def usage_by_engine(db: Database, since_ms: int, until_ms: int, keys: Sequence[s
     with db.read() as session:
         used = usage_between(session, since_ms, until_ms).c
         groups = (used.day, used.engine_id, used.tenant, used.shadow, *(used[name] for name in keys))
+        answered = case((used.outcome.in_(BILLED), used.attempts), else_=0)
         worked = case((used.outcome.in_(UNTOUCHED), 0), else_=used.attempts)
-        query = select(*groups, func.sum(worked), *(func.sum(used[name]) for name in TOKENS))
+        query = select(*groups, *map(func.sum, (answered, worked, *(used[name] for name in TOKENS))))
         query = query.group_by(*groups).order_by(*groups)
         return [
-            EngineUsage(row[0], row[1], row[2], bool(row[3]), tuple(row[4:-4]), *map(int, row[-4:]))
+            EngineUsage(row[0], row[1], row[2], bool(row[3]), tuple(row[4:-5]), *map(int, row[-5:]))
             for row in session.execute(query)
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -74,6 +76,18 @@ class JumpLook(Base):
     looked_until: Mapped[str] = mapped_column(String(63))
     """The last tenant, by name, that was looked at; empty: none yet, or all of them."""
     ended_at_ms: Mapped[int | None]
+    keeps: Mapped[bool] = mapped_column(Boolean)
+    """Whether what is found is kept, as it is by looks of this release."""
+
+
+class CostJump(Base):
+    """A jump of what a tenant cost, as it was found when the day had been over for a while."""
+
+    __tablename__ = "cost_jumps"
+    day: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
+    said: Mapped[dict[str, Any]]
+    """As the admin API tells it."""
 
 
 class UsageSegment(Base):

@@ -1,16 +1,14 @@
-"""Usage of a window in cells: what one line of a cost report has of one UTC day, engine and tenant.
-
-Prices change with days, engines have costs by the day, and lines add up cells: so one query is enough for all of them.
+"""Usage of a window in cells: what one line of a cost report has of one tenant while no price changes, and, where it is
+asked for, of one UTC day and engine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
-from sqlalchemy import and_, case, func, select
+from sqlalchemy import BindParameter, and_, case, func, literal, select
 from sqlalchemy.orm import Session
 
 from registry.days import DAY_MS
@@ -34,15 +32,15 @@ COLUMNS_OF: Mapping[str, tuple[str, ...]] = {
 """By what lines stand for, the columns of `usage_days` that keep them apart, beside tenant, day and engine."""
 
 
-@dataclass(frozen=True, slots=True)
-class UsageCell:
-    """Attempts that began on one UTC day, as far as the window has it. Corrections are in it: sums may be negative."""
+class UsageCell(NamedTuple):
+    """Attempts of one tenant on one line. Corrections are in it: sums may be negative."""
 
     at_ms: int
-    """The first instant of the day that the window has: a price that is in force then is in force for all of it."""
+    """The first instant that it may have something of: a price that is in force then is in force for all of it."""
     day: int
+    """UTC days since the epoch: that of `at_ms`."""
     engine: str
-    """Its id; empty where it is not known."""
+    """Its id; empty where it is not known, or cells are of all engines."""
     tenant: str
     shadow: bool
     key: tuple[str | int, ...]
@@ -65,31 +63,33 @@ class UsageCell:
 
 
 def usage_cells(
-    db: Database, by: str, since_ms: int, until_ms: int, cuts_ms: Sequence[int] = ()
+    db: Database, by: str, since_ms: int, until_ms: int, cuts_ms: Sequence[int] = (), *, daily: bool = False
 ) -> tuple[UsageCell, ...]:
     """All tenants' cells of `[since_ms, until_ms)`, in an order that depends on nothing else.
 
-    `cuts_ms` are instants at which prices change: where one is within a day, the day has cells before and after it.
-    Raises `InvalidInput` for an unknown `by`.
+    `cuts_ms` are instants at which prices change: there are cells before and after each. `daily`: cells are kept apart
+    by UTC day and engine, and begin with their day at the earliest. Raises `InvalidInput` for an unknown `by`.
     """
     if by not in get_args(CostBy):
         raise InvalidInput(f"by is {by[:40]!r}; choose one of {', '.join(get_args(CostBy))}", param="by")
     if since_ms >= until_ms:
         return ()
-    edges = sorted({since_ms, until_ms, *(at for at in cuts_ms if since_ms < at < until_ms and at % DAY_MS)})
+    apart = daily or by == "day"
+    cuts = {at for at in cuts_ms if since_ms < at < until_ms and (at % DAY_MS or not apart)}
+    pieces = pairwise(sorted({since_ms, until_ms} | cuts))
     with db.read() as session:
-        found = [cell for start, end in pairwise(edges) for cell in _between(session, by, start, end)]
-    return tuple(sorted(found, key=lambda one: (one.at_ms, one.engine, one.tenant, one.name, one.shadow, one.key)))
+        return tuple(sorted(cell for begin, end in pieces for cell in _between(session, by, begin, end, daily=daily)))
 
 
-def _between(session: Session, by: str, since_ms: int, until_ms: int) -> list[UsageCell]:
+def _between(session: Session, by: str, since_ms: int, until_ms: int, *, daily: bool) -> list[UsageCell]:
     between = usage_between(session, since_ms, until_ms)
     used = between.c
     named = naming(by, between)
-    places = (used.day, used.engine_id, used.tenant, used.shadow)
-    groups = (*places, *(used[name] for name in COLUMNS_OF[by]))
+    first = literal(since_ms // DAY_MS)
+    places = (used.day, used.engine_id) if daily else (used.day if by == "day" else first, literal(""))
+    groups = (*places, used.tenant, used.shadow, *(used[name] for name in COLUMNS_OF[by]))
     query = select(*groups, *named.columns, *map(func.sum, _figures(used))).select_from(named.rows)
-    query = query.group_by(*groups, *named.columns)
+    query = query.group_by(*(one for one in (*groups, *named.columns) if not isinstance(one, BindParameter)))
     cells = []
     for day, engine, tenant, shadow, *rest in session.execute(query):
         key, names, sums = rest[: len(COLUMNS_OF[by])], rest[len(COLUMNS_OF[by]) : -FIGURES], rest[-FIGURES:]

@@ -62,12 +62,13 @@ NAMES = tuple(column.name for column in USAGE_DAYS.c)
 
 def usage_between(session: Session, since_ms: int, until_ms: int) -> Subquery:
     """Columns of `USAGE_DAYS`, to be added up further: attempts that began in `[since_ms, until_ms)`, and corrections
-    of them. Days that the window has whole are read as they are stored; what it has of a day's edge, row by row, in
-    archives too. Ask it of this session, which reads. Raises `ArchiveUnreadable`.
+    of them. Days that the window has whole are read as they are stored, and so is the day that is running if nothing
+    began after the window; what it has of a day's edge, row by row, in archives too. Ask it of this session, which
+    reads. Raises `ArchiveUnreadable`.
     """
     first, end = -(-since_ms // DAY_MS), until_ms // DAY_MS
-    if until_ms > now_ms():
-        end = -(-until_ms // DAY_MS)  # nothing has begun later
+    if _is_last(session, until_ms):
+        end = -(-until_ms // DAY_MS)
     parts = [select(USAGE_DAYS).where(USAGE_DAYS.c.day >= first, USAGE_DAYS.c.day < end)]
     edges = [(since_ms, until_ms)] if first > end else [(since_ms, first * DAY_MS), (end * DAY_MS, until_ms)]
     if edges := [(begin_ms, end_ms) for begin_ms, end_ms in edges if begin_ms < end_ms]:
@@ -78,6 +79,21 @@ def usage_between(session: Session, since_ms: int, until_ms: int) -> Subquery:
         if archived:
             parts.append(given_rows(session, list(USAGE_DAYS.c), archived))
     return union_all(*parts).subquery("used")
+
+
+def _is_last(session: Session, until_ms: int) -> bool:
+    """Whether nothing that is known began on the UTC day of an instant and not before it. Of days before today that is
+    not asked: their rows may be in archives.
+    """
+    at_ms = now_ms()
+    if until_ms > at_ms or until_ms // DAY_MS < at_ms // DAY_MS:
+        return until_ms > at_ms
+    later = select(literal(1)).where(USAGE.c.started_at_ms >= until_ms, USAGE.c.started_at_ms < _day_end_ms(until_ms))
+    return session.execute(later.limit(1)).first() is None
+
+
+def _day_end_ms(at_ms: int) -> int:
+    return (at_ms // DAY_MS + 1) * DAY_MS
 
 
 def wrong_days(session: Session, day: int | None = None) -> list[str]:

@@ -7,16 +7,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 
 from gateway.cost import telling
 from gateway.cost.anomalies import Jump
+from gateway.cost.known_jumps import jump_documents
+from gateway.cost.outlook import jumps
+from gateway.cost.outlook_words import jump_document
 from gateway.fleet.duties.aside import AsideFailed
 from gateway.fleet.duties.jumps import GRACE_MS, TellOfJumps
 from gateway.fleet.duties.rounds import Round
 from gateway.fleet.requests import Errands
 from registry.days import DAY_MS, date_of
 from registry.db import now_ms
+from registry.ledger.rows import CostJump, JumpLook
 from registry.service import Registry
 from registry.webhooks.rows import WebhookDelivery
 from tests.support.stack import House, run_stack
@@ -83,8 +87,37 @@ async def test_each_is_told_once_with_its_cause_however_many_leaders_look(busy: 
     assert "More requests of key key-1 on acme/triage: 20 instead of 4" in data["sentence"]
 
 
+async def test_days_before_the_last_are_looked_at_too_and_nobody_is_told_of_them(house: House) -> None:
+    registry = house.registry
+    use(registry, "acme", 1)
+    before = YESTERDAY - 2
+    registry.ledger.record(
+        usage_row(
+            f"many-{number}",
+            served_model="acme/triage@1.0",
+            started_at_ms=before * DAY_MS + number,
+            finished_at_ms=before * DAY_MS + number + 100,
+            cost_nano=10**9,
+        )
+        for number in range(20)
+    )
+    await TellOfJumps(registry, Errands(), tells=True).tell()
+    assert told(registry) == []
+    at_ms = (YESTERDAY + 1) * DAY_MS
+    (said,) = jump_documents(registry, at_ms, days=telling.LOOKED_BACK)
+    assert (said["tenant"], said["date"], said["amount"]) == ("acme", date_of(before), "24")
+    assert [jump_document(jump) for jump in jumps(registry, at_ms, days=telling.LOOKED_BACK)] == [said]
+    with registry.db.write() as session:
+        session.execute(update(CostJump).values(said={**said, "amount": "25"}))
+    assert jump_documents(registry, at_ms, days=3)[0]["amount"] == "25", "as it was found, and not made anew"
+    assert jump_documents(registry, at_ms, days=2) == jump_documents(registry, at_ms, tenant="globex", days=3) == []
+    with registry.db.write() as session:
+        session.execute(delete(JumpLook).where(JumpLook.day == before))
+    assert jump_documents(registry, at_ms, days=3) == [said], "nobody has looked: it is looked at now"
+
+
 def test_without_an_address_of_the_operators_only_tenants_that_want_it_are_told(busy: Registry) -> None:
-    assert [jump.tenant for jump in telling.tell(busy, YESTERDAY, operator=False)] == ["acme", "cargo"]
+    assert [jump.tenant for jump in telling.tell(busy, YESTERDAY, "tenants")] == ["acme", "cargo"]
     assert [(whom, of) for whom, of, _ in told(busy)] == [("acme", "acme")]
 
 
@@ -100,9 +133,9 @@ def test_another_leader_goes_on_where_the_first_was_ended(busy: Registry, monkey
 
     monkeypatch.setattr(telling, "look", ends_after_one)
     with pytest.raises(OSError, match="away"):
-        list(telling.tell(busy, YESTERDAY, operator=True))
+        list(telling.tell(busy, YESTERDAY, "everybody"))
     assert [of for _, of, _ in told(busy)] == ["acme", "acme"]
-    assert [jump.tenant for jump in telling.tell(busy, YESTERDAY, operator=True)] == ["cargo"]
+    assert [jump.tenant for jump in telling.tell(busy, YESTERDAY, "everybody")] == ["cargo"]
     assert looked == [["acme", "bolt"], ["cargo", "delta"], ["cargo", "delta"], ["early"]]
     assert [of for _, of, _ in told(busy)] == ["acme", "acme", "cargo"]
 

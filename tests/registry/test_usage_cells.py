@@ -7,7 +7,8 @@ from typing import get_args
 import pytest
 from sqlalchemy import text
 
-from registry.ledger.usage_cells import CostBy, usage_cells
+from registry.days import DAY_MS
+from registry.ledger.usage_cells import FIGURES, CostBy, usage_cells
 from registry.ledger.usage_queries import counts_query
 from registry.service import Registry
 from tests.support.cost_parts import FIRST_MS, UNTIL_MS, add_traffic
@@ -36,7 +37,22 @@ def test_a_day_in_which_prices_change_has_cells_before_and_after(registry: Regis
     add_traffic(registry)
     cut_ms = FIRST_MS + 3_600_001
     cells = usage_cells(registry.db, "tenant", FIRST_MS, UNTIL_MS, [cut_ms])
-    assert [cell.at_ms for cell in cells if cell.day == FIRST_MS // 86_400_000][-1] in (FIRST_MS, cut_ms)
+    assert {cell.at_ms for cell in cells} == {FIRST_MS, cut_ms}
     whole = usage_cells(registry.db, "tenant", FIRST_MS, UNTIL_MS)
     assert sum(cell.requests for cell in cells) == sum(cell.requests for cell in whole) == 8
     assert usage_cells(registry.db, "tenant", UNTIL_MS, FIRST_MS) == ()
+
+
+def test_daily_cells_are_apart_by_day_and_engine_and_come_to_the_same(registry: Registry) -> None:
+    add_traffic(registry)
+    daily = usage_cells(registry.db, "tenant", FIRST_MS, UNTIL_MS, daily=True)
+    assert {(cell.day - FIRST_MS // DAY_MS, cell.engine) for cell in daily if cell.tenant == "acme"} == {
+        (0, "a100-1"), (1, "a100-1"), (1, "a100-2"), (2, "a100-1"), (2, "a100-2"),
+    }  # fmt: skip
+    sums: dict[tuple[str, bool], list[int]] = {}
+    for cell in daily:
+        before = sums.setdefault((cell.tenant, cell.shadow), [0] * FIGURES)
+        sums[cell.tenant, cell.shadow] = [a + b for a, b in zip(before, cell[-FIGURES:], strict=True)]
+    whole = usage_cells(registry.db, "tenant", FIRST_MS, UNTIL_MS)
+    assert {(cell.tenant, cell.shadow): list(cell[-FIGURES:]) for cell in whole} == sums
+    assert {(cell.at_ms, cell.engine) for cell in whole} == {(FIRST_MS, "")}

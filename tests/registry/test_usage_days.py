@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from alembic import command
-from sqlalchemy import func, insert, inspect, select, text
+from sqlalchemy import func, insert, inspect, select, text, update
 
 from registry.days import DAY_MS
 from registry.db import Database
-from registry.ledger.rows import USAGE, UsageCorrection
+from registry.ledger import usage_days
+from registry.ledger.rows import USAGE, USAGE_DAYS, UsageCorrection
 from registry.ledger.store import Ledger
 from registry.ledger.usage_days import CORRECTIONS, usage_between, wrong_days
 from registry.ledger.usage_record import CORRECTABLE
@@ -163,3 +164,23 @@ def test_the_way_down_to_an_older_version_keeps_what_sums_come_to(empty_url: str
         with db.read() as session:
             assert wrong_days(session) == []
             assert session.execute(text(SUMS)).one() == before
+
+
+def test_the_running_day_is_read_as_sums_while_nothing_began_after_the_window(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ms = 3 * DAY_MS + 7_200_000
+    monkeypatch.setattr(usage_days, "now_ms", lambda: now_ms)
+
+    def began(name: str, at_ms: int) -> None:
+        registry.ledger.record([usage_row(name, started_at_ms=at_ms, finished_at_ms=at_ms + 1)])
+
+    began("first", 3 * DAY_MS + 1)
+    with registry.db.write() as session:  # so that it shows what is read
+        session.connection().execute(update(USAGE_DAYS).values(attempts=100))
+    assert figures(registry, 0, now_ms - 5_000)["attempts"] == 100
+    began("later", now_ms - 1_000)
+    assert figures(registry, 0, now_ms - 5_000)["attempts"] == 1, "row by row"
+    assert figures(registry, 0, now_ms)["attempts"] == 101
+    monkeypatch.setattr(usage_days, "now_ms", lambda: now_ms + DAY_MS)
+    assert figures(registry, 0, 3 * DAY_MS + 2)["attempts"] == 1, "rows of a day that is over may be in archives"

@@ -13,10 +13,11 @@ from gateway.cost.allocation import IdlePolicy
 from gateway.cost.anomalies import Cause
 from gateway.cost.cases import Terms, case_of
 from gateway.cost.costing import named_idle
+from gateway.cost.known_jumps import jump_documents
 from gateway.cost.list_prices import STAYS, list_prices
 from gateway.cost.looking_up import LookUps
-from gateway.cost.outlook import MOST_LOOKED_AT, forecasts, jumps
-from gateway.cost.outlook_words import forecast_document, jump_document
+from gateway.cost.outlook import MOST_LOOKED_AT, forecasts
+from gateway.cost.outlook_words import forecast_document
 from gateway.cost.pool_words import document as pool_document
 from gateway.cost.pooling import MOST_DAYS, PoolAsked, bill_given, pool_of
 from gateway.cost.scenario import Case, Verdict, compare
@@ -199,8 +200,8 @@ def add_cost_analysis(router: APIRouter, office: Office) -> None:
         days: Annotated[int, Query(ge=1, le=MOST_LOOKED_AT, description="Whole days (UTC), yesterday the last.")] = 1,
     ) -> AnomaliesDocument:
         """Days on which a tenant cost much more than was to be expected, and what made the difference."""
-        found = jumps(registry, now_ms(), tenant=tenant, days=days)
-        return AnomaliesDocument.model_validate({"anomalies": [jump_document(one) for one in found]})
+        found = jump_documents(registry, now_ms(), tenant=tenant, days=days)
+        return AnomaliesDocument.model_validate({"anomalies": found})
 
 
 def _add_scenario(router: APIRouter, office: Office, look_ups: LookUps) -> None:
