@@ -45,6 +45,7 @@ from gateway.api.webhook_endpoints import webhooks_router
 from gateway.background import Background, Run
 from gateway.bytes_in_flight import BytesInFlight
 from gateway.catalog_watch import CatalogWatch
+from gateway.cost.accountant.asking import Accountant
 from gateway.desk import Desk
 from gateway.door import Door
 from gateway.errors import MethodNotAllowed, Overloaded
@@ -216,6 +217,7 @@ class Gateway:
                 await house.refused.flush()
                 worker.close()
                 house.desk.close()
+                house.accountant.close()
                 house.requests.close()
                 await house.archive.close()
                 house.cabinet.close()
@@ -310,6 +312,7 @@ def _house(
             BytesInFlight(settings.max_bytes_in_flight, settings.max_bytes_in_flight_per_tenant),
         ),
         desk=Desk(),
+        accountant=Accountant(registry),
         door=Door(watch, admin_key(settings), settings.invalid_keys_per_minute, settings.trusted_proxies, metrics.add),
         limits=limits,
         lengths=OutputLengths(settings.default_output_tokens),

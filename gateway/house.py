@@ -9,6 +9,7 @@ from gateway.api.fields.caps import Caps
 from gateway.api.keys_at_work import KeysAtWork
 from gateway.api.pings import Pings
 from gateway.catalog_watch import CatalogWatch
+from gateway.cost.accountant.asking import Accountant
 from gateway.desk import Desk
 from gateway.door import Door
 from gateway.experiments.shadow.copying import Copies
@@ -43,6 +44,7 @@ class House:
     fleet: Fleet
     admission: Admission
     desk: Desk
+    accountant: Accountant
     door: Door
     limits: Limits
     lengths: OutputLengths

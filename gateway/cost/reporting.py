@@ -112,6 +112,11 @@ def _since(registry: Registry, asked: Asked) -> int:
     return asked.until_ms if span is None else min(asked.until_ms, day_of(span[0])[0])
 
 
+def names_in(text: str | None) -> tuple[str, ...]:
+    """Of baselines, with commas between them."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
 def baselines_of(registry: Registry, asked: Asked) -> list[str]:
     """Names of the baselines that it compares with. Raises `InvalidInput` for too many."""
     if len(asked.baselines) > MOST_BASELINES:

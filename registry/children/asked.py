@@ -8,10 +8,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TypeVar
 
 import orjson
 
+T = TypeVar("T")
 MAX_LINE_BYTES = 1 << 20
 HOME = Path(__file__).parents[2]
 """Where the packages are, if they are not installed."""
@@ -53,6 +54,24 @@ class AskedChild:
         The child may read all of the question before it answers, so its answers must fit into a pipe (64 KiB) where it
         does not.
         """
+
+        def take(out: IO[bytes]) -> list[Any] | None:
+            lines = [out.readline(MAX_LINE_BYTES) for _ in range(answers)]
+            return [orjson.loads(line) for line in lines] if all(lines) else None
+
+        return self._asked(question, take, within_s)
+
+    def ask_for_bytes(self, question: bytes, within_s: float) -> tuple[dict[str, Any], bytes]:
+        """A document of JSON in a line, which says how many `bytes` follow it, and these. Raises `ChildGone`."""
+
+        def take(out: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
+            about: dict[str, Any] = orjson.loads(out.readline(MAX_LINE_BYTES))
+            answer = out.read(about["bytes"])
+            return (about, answer) if len(answer) == about["bytes"] else None
+
+        return self._asked(question, take, within_s)
+
+    def _asked(self, question: bytes, take: Callable[[IO[bytes]], T | None], within_s: float) -> T:
         process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -63,9 +82,9 @@ class AskedChild:
         try:
             process.stdin.write(question)
             process.stdin.flush()
-            lines = [process.stdout.readline(MAX_LINE_BYTES) for _ in range(answers)]
-            if all(lines):
-                return [orjson.loads(line) for line in lines]
+            answer = take(process.stdout)
+            if answer is not None:
+                return answer
             fault = ""
         except (OSError, ValueError) as error:  # a closed file is a ValueError, and so is what is no JSON
             fault = f", at {error}"

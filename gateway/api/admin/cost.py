@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Annotated, Literal, NamedTuple
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 
 from gateway.api.admin.cost_shapes import CostReportDocument, StatementDocument
-from gateway.api.admin.office import Office, in_json
+from gateway.api.admin.office import NEXT, Office, answered, in_json
 from gateway.api.admin.shapes import After, Limit
-from gateway.api.admin.usage import NEXT
+from gateway.cost.accountant.questions import ReportQuestion
 from gateway.cost.allocation import IdlePolicy
 from gateway.cost.assumptions import assumptions_of
 from gateway.cost.costing import named_idle
 from gateway.cost.looking_up import LookUps
-from gateway.cost.report import CostLine, CostReport
-from gateway.cost.report_csv import csv_of
-from gateway.cost.report_document import document_of, mark_of
-from gateway.cost.reporting import Asked, baselines_of, focus_of, in_order, report_of
+from gateway.cost.reporting import Asked, baselines_of, names_in
 from gateway.cost.statement import statement_document, statement_of
 from gateway.cost.statement_page import page_of
-from registry.days import day_ms
-from registry.db import now_ms
-from registry.engine_costs.log import NOTHING
-from registry.errors import InvalidInput
 from registry.ledger.usage_cells import CostBy
 
 Baselines = Annotated[
@@ -49,23 +41,28 @@ LineOrder = Annotated[
 BatchShare = Annotated[str, Query(description="Part of requests that could go by an API's batch queue, 0 to 1.")]
 
 
+class Compared(NamedTuple):
+    """What reports and statements are asked for alike, as it is written."""
+
+    baseline: str | None
+    price_version: str | None
+    cost_version: str | None
+    cached_share: str | None
+    batch_share: str
+
+
 def _compared(
     baseline: Baselines = None,
     price_version: PriceVersion = None,
     cost_version: CostVersion = None,
     cached_share: CachedShare = None,
     batch_share: BatchShare = "0",
-) -> Asked:
-    """What reports and statements are asked for alike."""
-    return Asked(
-        baselines=tuple(name.strip() for name in (baseline or "").split(",") if name.strip()),
-        price_version=price_version,
-        cost_version=cost_version,
-        assumed=assumptions_of(cached_share, batch_share),
-    )
+) -> Compared:
+    assumptions_of(cached_share, batch_share)
+    return Compared(baseline, price_version, cost_version, cached_share, batch_share)
 
 
-Compared = Annotated[Asked, Depends(_compared)]
+AsCompared = Annotated[Compared, Depends(_compared)]
 
 
 def add_cost(router: APIRouter, office: Office) -> None:
@@ -89,7 +86,7 @@ def _add_report(router: APIRouter, office: Office, look_ups: LookUps) -> None:
         },
     )
     def show_cost_report(
-        compared: Compared,
+        compared: AsCompared,
         by: Annotated[CostBy, Query(description="What one line stands for.")] = "tenant",
         tenant: Annotated[str | None, Query(description="Only this tenant's.")] = None,
         since: Annotated[
@@ -110,27 +107,23 @@ def _add_report(router: APIRouter, office: Office, look_ups: LookUps) -> None:
         """What was used, what it was charged, what engines cost for it, and what APIs would have; `focus`: FOCUS 1.3
         rows as CSV.
         """
-        asked = replace(
-            compared,
+        asks_csv = accept.lstrip().lower().startswith("text/csv")
+        question = ReportQuestion(
             by=by,
-            since_ms=day_ms(since, "from") if since else None,
-            until_ms=day_ms(until, "until") if until else now_ms(),
             tenant=tenant,
-            idle=named_idle(registry, idle, compared.cost_version),
+            since=since,
+            until=until,
+            idle=idle,
+            order=order,
+            explain=explain,
+            form=format or ("csv" if asks_csv else "json"),
+            after=after,
+            limit=limit,
+            **compared._asdict(),
         )
-        mark = None if after is None else _PageMark.parse(after)
-        if mark is not None:
-            asked = replace(
-                asked, until_ms=mark.until_ms, price_version=mark.price_version, cost_version=mark.cost_version
-            )
-        look_ups.look_up(baselines_of(registry, asked), asked.price_version)
-        if format == "focus":
-            return _csv(focus_of(registry, asked), None)
-        report = in_order(report_of(registry, asked), order)
-        lines, following = _page(report, mark, limit)
-        if format == "csv" or (format is None and accept.lstrip().lower().startswith("text/csv")):
-            return _csv(csv_of(report, lines), following)
-        return in_json(CostReportDocument(**document_of(report, lines, explained=explain), next=following))
+        if after is None:  # a page that goes on has a price version
+            look_ups.look_up(baselines_of(registry, _asked(compared)), compared.price_version)
+        return answered(office, question)
 
 
 def _add_statement(router: APIRouter, office: Office, look_ups: LookUps) -> None:
@@ -142,7 +135,7 @@ def _add_statement(router: APIRouter, office: Office, look_ups: LookUps) -> None
         responses={200: {"content": {"text/html": {}}, "description": "HTML is one page that prints well."}},
     )
     def show_statement(
-        compared: Compared,
+        compared: AsCompared,
         tenant: Annotated[str, Query(description="Whose.")],
         month: Annotated[str, Query(description="YYYY-MM (UTC).")],
         idle: Idle = None,
@@ -152,7 +145,7 @@ def _add_statement(router: APIRouter, office: Office, look_ups: LookUps) -> None
         format: Annotated[Literal["json", "html"], Query(description="A document, or a page.")] = "json",
     ) -> Response:
         """A tenant's month: models, days, prices, what is charged, and what APIs would have cost."""
-        asked = replace(compared, idle=named_idle(registry, idle, compared.cost_version))
+        asked = replace(_asked(compared), idle=named_idle(registry, idle, compared.cost_version))
         look_ups.look_up(baselines_of(registry, asked), asked.price_version)
         made = statement_of(registry, tenant, month, asked, with_engine_costs=with_engine_costs)
         if format == "html":
@@ -160,46 +153,10 @@ def _add_statement(router: APIRouter, office: Office, look_ups: LookUps) -> None
         return in_json(StatementDocument(**statement_document(made)))
 
 
-class _PageMark(NamedTuple):
-    """The last line of a page, and of which instant and by which versions the page is: the next is of the same."""
-
-    until_ms: int
-    price_version: str
-    cost_version: str
-    line: str
-
-    @classmethod
-    def parse(cls, text: str) -> _PageMark:
-        """As `next` of a page has it. Raises `InvalidInput`."""
-        form = _MARK.fullmatch(text)
-        if form is None:
-            raise _no_mark(text)
-        return cls(int(form[1]), form[2], form[3], form[4])
-
-    def __str__(self) -> str:
-        return " ".join(map(str, self))
-
-
-_MARK = re.compile(r"([0-9]{1,15}) (p\S{1,40}) (c\S{1,120}) (.+)")
-
-
-def _no_mark(text: str) -> InvalidInput:
-    return InvalidInput(f"after is {text!r:.80}; send `next` of the page before", param="after")
-
-
-def _page(report: CostReport, after: _PageMark | None, limit: int) -> tuple[tuple[CostLine, ...], str | None]:
-    """The lines of one page, and the mark of the next one."""
-    marks = [mark_of(line) for line in report.lines]
-    if after is not None and after.line not in marks:
-        raise _no_mark(after.line)
-    begin = 0 if after is None else marks.index(after.line) + 1
-    lines = report.lines[begin : begin + limit]
-    if begin + limit >= len(marks):
-        return lines, None
-    version = report.engines.cost_version or NOTHING
-    return lines, str(_PageMark(report.until_ms, report.price_version, version, marks[begin + limit - 1]))
-
-
-def _csv(text: str, following: str | None) -> Response:
-    headers = {NEXT: following} if following else {}
-    return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
+def _asked(compared: Compared) -> Asked:
+    return Asked(
+        baselines=names_in(compared.baseline),
+        price_version=compared.price_version,
+        cost_version=compared.cost_version,
+        assumed=assumptions_of(compared.cached_share, compared.batch_share),
+    )

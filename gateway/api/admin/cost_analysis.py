@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from gateway.api.admin.office import Office
+from gateway.api.admin.office import Office, answered
 from gateway.api.admin.shapes import Shape
+from gateway.cost.accountant.questions import BreakEvenQuestion, ForecastQuestion, JumpsQuestion
 from gateway.cost.allocation import IdlePolicy
 from gateway.cost.anomalies import Cause
 from gateway.cost.cases import Terms, case_of
-from gateway.cost.costing import named_idle
-from gateway.cost.known_jumps import jump_documents
 from gateway.cost.list_prices import STAYS, list_prices
 from gateway.cost.looking_up import LookUps
-from gateway.cost.outlook import MOST_LOOKED_AT, forecasts
-from gateway.cost.outlook_words import forecast_document
-from gateway.cost.pool_words import document as pool_document
-from gateway.cost.pooling import MOST_DAYS, PoolAsked, bill_given, pool_of
+from gateway.cost.outlook import MOST_LOOKED_AT
+from gateway.cost.pooling import DEFAULT_DAYS, MOST_DAYS
+from gateway.cost.reporting import names_in
 from gateway.cost.scenario import Case, Verdict, compare
 from gateway.cost.scenario_words import document, notes, retirement_said, verdict_said
 from registry.days import day_ms
@@ -183,25 +181,24 @@ def add_cost_analysis(router: APIRouter, office: Office) -> None:
     look_ups = LookUps(office.registry)
     _add_scenario(router, office, look_ups)
     _add_break_even(router, office, look_ups)
-    registry = office.registry
 
-    @router.get("/cost/forecast")
+    @router.get("/cost/forecast", response_model=ForecastDocument)
     def show_forecast(
         tenant: Tenant = None, baseline: Baselines = None, price_version: PriceVersion = None
-    ) -> ForecastDocument:
+    ) -> Response:
         """What each tenant's month will come to, with an interval."""
-        look_ups.look_up(_names(baseline), price_version)
-        found = forecasts(registry, now_ms(), tenant=tenant, baselines=_names(baseline), price_version=price_version)
-        return ForecastDocument.model_validate(forecast_document(found))
+        look_ups.look_up(names_in(baseline), price_version)
+        return answered(office, ForecastQuestion(tenant, baseline, price_version))
 
-    @router.get("/cost/anomalies")
+    @router.get("/cost/anomalies", response_model=AnomaliesDocument)
     def show_anomalies(
         tenant: Tenant = None,
         days: Annotated[int, Query(ge=1, le=MOST_LOOKED_AT, description="Whole days (UTC), yesterday the last.")] = 1,
-    ) -> AnomaliesDocument:
-        """Days on which a tenant cost much more than was to be expected, and what made the difference."""
-        found = jump_documents(registry, now_ms(), tenant=tenant, days=days)
-        return AnomaliesDocument.model_validate({"anomalies": found})
+    ) -> Response:
+        """Days on which a tenant cost much more than was to be expected, and what made the difference: as it was found
+        when the day was over.
+        """
+        return answered(office, JumpsQuestion(tenant, days))
 
 
 def _add_scenario(router: APIRouter, office: Office, look_ups: LookUps) -> None:
@@ -235,35 +232,27 @@ def _add_scenario(router: APIRouter, office: Office, look_ups: LookUps) -> None:
         )
         case = case_of(shape, Terms(cached_share, batch_share, gpu_month, gpu_hour, own_training))
         at_ms = now_ms() if at is None else day_ms(at, "at")
-        look_ups.look_up(_names(baseline), price_version)
-        prices = list_prices(registry.baselines, _names(baseline), at_ms, price_version)
+        look_ups.look_up(names_in(baseline), price_version)
+        prices = list_prices(registry.baselines, names_in(baseline), at_ms, price_version)
         found = compare(case, prices.listed, unlisted=prices.unlisted, price_version=prices.version)
         said = [verdict_said(found), *filter(None, [retirement_said(found)]), *notes(found)]
         return ScenarioDocument.model_validate({**document(found), "price_version": prices.version, "sentences": said})
 
 
 def _add_break_even(router: APIRouter, office: Office, look_ups: LookUps) -> None:
-    registry = office.registry
-
-    @router.get("/cost/break-even")
+    @router.get("/cost/break-even", response_model=BreakEvenDocument)
     def show_break_even(
         baseline: Annotated[str, Query(description="The API that is the alternative.")] = STAYS,
         tenant: Annotated[str | None, Query(description="Say what it needs, and what follows if it leaves.")] = None,
-        days: Annotated[int, Query(ge=3, le=MOST_DAYS, description="Whole days (UTC), yesterday the last.")] = 28,
+        days: Annotated[
+            int, Query(ge=3, le=MOST_DAYS, description="Whole days (UTC), yesterday the last.")
+        ] = DEFAULT_DAYS,
         gpu_month: Annotated[
             str | None, Query(description="Dollars a month of all engines; default: their cost.")
         ] = None,
         idle: Annotated[IdlePolicy | None, Query(description="Who pays for idle time; default: as it was put.")] = None,
         price_version: PriceVersion = None,
-    ) -> BreakEvenDocument:
+    ) -> Response:
         """From how many requests a month self-hosting pays, for each tenant and for all."""
-        bill = None if gpu_month is None else bill_given(gpu_month)
-        policy = named_idle(registry, idle)
         look_ups.look_up([baseline], price_version)
-        found = pool_of(registry, PoolAsked(baseline, tenant, days, bill, policy, price_version), now_ms())
-        return BreakEvenDocument.model_validate(pool_document(found))
-
-
-def _names(text: str | None) -> tuple[str, ...]:
-    """Of baselines, with commas between them."""
-    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+        return answered(office, BreakEvenQuestion(baseline, tenant, days, gpu_month, idle, price_version))

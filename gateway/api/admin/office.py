@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from fastapi import Response
 from pydantic import BaseModel
 
+from gateway.cost.accountant.questions import Question
 from gateway.errors import Overloaded
 from gateway.fleet.worker import FleetWorker
 from gateway.house import House
@@ -20,6 +21,8 @@ from registry.names import AdapterRef, VersionNumber, parse_ref
 from registry.service import Registry
 
 T = TypeVar("T")
+NEXT = "X-Switchyard-Next"
+"""Header of a CSV page that is not the last: what the next one comes after."""
 CONTROLLER_RETRY_AFTER_S = 1
 
 
@@ -60,6 +63,12 @@ class Office:
 def in_json(document: BaseModel) -> Response:
     """An answer made into bytes where this is called: a big one in a thread, so that no stream waits for it."""
     return Response(document.model_dump_json(), media_type="application/json")
+
+
+def answered(office: Office, question: Question) -> Response:
+    """What the accountant answers. Raises as it does."""
+    body, media_type, following = office.house.accountant.ask(question)
+    return Response(body, media_type=media_type, headers={NEXT: following} if following else {})
 
 
 def one_page(found: Sequence[T], limit: int, mark: Callable[[T], object]) -> tuple[Sequence[T], str | None]:

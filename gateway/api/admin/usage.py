@@ -7,14 +7,11 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import Field
 
-from gateway.api.admin.office import Office, in_json
+from gateway.api.admin.office import NEXT, Office, in_json
 from gateway.api.admin.shapes import After, Limit, Next, Shape
 from registry.days import day_ms
 from registry.db import now_ms
 from registry.ledger.usage_report import By, report_usage, usage_csv
-
-NEXT = "X-Switchyard-Next"
-"""Header of a CSV page that is not the last."""
 
 
 class UsageLineDocument(Shape):
