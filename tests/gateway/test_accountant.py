@@ -108,7 +108,7 @@ def test_one_that_cannot_be_started_is_a_503(books: Registry, monkeypatch: pytes
 def test_a_child_whom_nobody_asks_ends_and_so_does_one_whose_parent_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     for idle_s, ends in ((0.01, "the time"), (60.0, "the pipe")):
         read, write = os.pipe()
-        with open(read, "rb") as asked, open(write, "wb") as asks:  # noqa: PTH123 – a pipe has no path
+        with open(read, "rb") as asked, open(write, "wb") as asks:
             monkeypatch.setattr(child, "IDLE_S", idle_s)
             monkeypatch.setattr(child.sys, "stdin", io.TextIOWrapper(asked))
             asks.write(b"one\n" if ends == "the pipe" else b"")
