@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -21,6 +21,7 @@ MOST_KEPT = 500
 OTHERWISE = re.compile(r"[^\x21-\x7e]|[?#\\]|(^|/)\.\.?(/|$)")
 """In a path: where a query begins, a step upwards, and what is in no address."""
 CONNECTIONS = 16
+NOT_MODIFIED = 304
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,13 @@ class Question:
     key: str
     path: str
     query: tuple[tuple[str, str], ...]
+
+
+class Known(NamedTuple):
+    """An answer, and what the gateway calls its state."""
+
+    document: Any
+    etag: str | None
 
 
 @dataclass(slots=True)
@@ -46,7 +54,7 @@ class GatewayApi:
         self.url = url
         self._http = http
         self._prefix = prefix
-        self._kept: OrderedDict[Question, tuple[float, asyncio.Task[Any]]] = OrderedDict()
+        self._kept: OrderedDict[Question, tuple[float, asyncio.Task[Known]]] = OrderedDict()
 
     def of(self, key: str, waited: Waited | None = None) -> KeyedApi:
         """The same with a key; `waited` gets the time that its questions take."""
@@ -55,23 +63,25 @@ class GatewayApi:
     async def get(
         self, key: str, path: str, query: Mapping[str, Any], life_s: float, timeout_s: float | None = None
     ) -> Any:
-        """The document at `path`, at most `life_s` old; waited for as long as usual if `timeout_s` is left out. Raises
-        `Fault`.
+        """The document at `path`, at most `life_s` old; waited for as long as usual if `timeout_s` is left out. What is
+        as it was is not sent again. Raises `Fault`.
         """
         asked = tuple((name, _text(value)) for name, value in query.items() if value is not None)
         question = Question(key, path, asked)
         kept = self._kept.get(question)
         now = time.monotonic()
-        if kept is None or now >= kept[0] or (kept[1].done() and (kept[1].cancelled() or kept[1].exception())):
+        failed = kept is not None and kept[1].done() and (kept[1].cancelled() or kept[1].exception() is not None)
+        if kept is None or now >= kept[0] or failed:
+            before = None if kept is None or failed or not kept[1].done() else kept[1].result()
             options = {} if timeout_s is None else {"timeout": timeout_s}
-            task = asyncio.ensure_future(self._ask("GET", path, key, params=question.query, **options))
+            task = asyncio.ensure_future(self._look(question, before, **options))
             task.add_done_callback(_look_at)
             kept = (now + life_s, task)
             self._kept[question] = kept
             self._kept.move_to_end(question)
             while len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
-        return await asyncio.shield(kept[1])  # who leaves must not take the answer from the others
+        return (await asyncio.shield(kept[1])).document  # who leaves must not take the answer from the others
 
     async def order(
         self, method: str, key: str, path: str, order: Mapping[str, Any] | None, options: Mapping[str, Any]
@@ -96,12 +106,26 @@ class GatewayApi:
         except httpx.HTTPError as error:
             raise self._away(error) from error
 
+    async def _look(self, question: Question, before: Known | None, **options: Any) -> Known:
+        """A document, or the one of before where that is what there is."""
+        headers = {"If-None-Match": before.etag} if before is not None and before.etag else {}
+        path = question.path
+        answer = await self._answer("GET", path, question.key, params=question.query, headers=headers, **options)
+        if before is not None and answer.status_code == NOT_MODIFIED:
+            return before
+        return Known(self._document(answer, path), answer.headers.get("etag"))
+
     async def _ask(self, method: str, path: str, key: str, **options: Any) -> Any:
+        return self._document(await self._answer(method, path, key, **options), path)
+
+    async def _answer(self, method: str, path: str, key: str, **options: Any) -> httpx.Response:
         headers = {**_headers(key), **options.pop("headers", {})}
         try:
-            answer = await self._http.request(method, self._url_of(path), headers=headers, **options)
+            return await self._http.request(method, self._url_of(path), headers=headers, **options)
         except httpx.HTTPError as error:
             raise self._away(error) from error
+
+    def _document(self, answer: httpx.Response, path: str) -> Any:
         if not answer.is_success:
             raise self._fault(answer)
         try:

@@ -29,6 +29,7 @@ class Host:
     gate: asyncio.Event | None = None
     status: int = 200
     code: str | None = "not_found"
+    etag: str | None = None
 
     async def answer(self, request: Request) -> Response:
         self.calls.append(f"{request.method} {request.headers['authorization']} {request.url.path}?{request.url.query}")
@@ -38,7 +39,9 @@ class Host:
             return PlainTextResponse("<html>")
         error = {"message": "It is so.", "param": "url", "code": self.code, "type": "x"}
         body: Any = {"calls": len(self.calls)} if self.status == 200 else {"error": error}
-        return JSONResponse(body, self.status)
+        if self.etag is not None and request.headers.get("if-none-match") == self.etag:
+            return Response(status_code=304, headers={"etag": self.etag})
+        return JSONResponse(body, self.status, headers={} if self.etag is None else {"etag": self.etag})
 
 
 @asynccontextmanager
@@ -67,6 +70,22 @@ async def test_an_answer_is_asked_for_again_when_its_life_is_over() -> None:
         ann = api.of("ann")
         assert (await ann.get("/fleet", life_s=0))["calls"] == 1
         assert (await ann.get("/fleet", life_s=0))["calls"] == 2
+
+
+async def test_what_is_as_it_was_is_not_sent_again() -> None:
+    host = Host(etag='W/"one"')
+    async with api_of(host) as api:
+        ann = api.of("ann")
+        first = await ann.get("/fleet", life_s=0)
+        assert await ann.get("/fleet", life_s=0) is first
+        assert await ann.get("/fleet", life_s=0) is first, "what it was not sent twice it may not be sent a third time"
+        host.etag = 'W/"two"'
+        assert (await ann.get("/fleet", life_s=0))["calls"] == 4
+        host.status = 500
+        with pytest.raises(Fault):
+            await ann.get("/fleet", life_s=0)
+        host.status = 200
+        assert (await ann.get("/fleet", life_s=0))["calls"] == 6, "after a failure nothing is known"
 
 
 async def test_who_leaves_takes_the_answer_from_nobody() -> None:

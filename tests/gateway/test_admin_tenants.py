@@ -37,6 +37,22 @@ def registry(stack: Stack) -> Registry:
     return stack.house.registry
 
 
+def test_a_read_that_has_not_changed_is_a_304_and_no_write_can_insist_on_it(stack: Stack) -> None:
+    url = f"{stack.url}/admin/v1/tenants"
+    first = stack.http.get(url, headers=stack.operator)
+    etag = first.headers["etag"]
+    assert etag.startswith('W/"')
+    again = stack.http.get(url, headers={**stack.operator, "If-None-Match": f'"other", {etag}'})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
+    stack.house.registry.tenants.create("newcomer")
+    changed = stack.http.get(url, headers={**stack.operator, "If-None-Match": etag})
+    assert (changed.status_code, changed.headers["etag"] != etag) == (200, True)
+    own = stack.http.get(f"{url}/newcomer", headers=stack.operator)
+    assert own.headers["etag"] == f'"{own.json()["etag"]}"', "that of its settings, as before"
+    insists = {**stack.operator, "If-Match": changed.headers["etag"]}
+    assert stack.http.patch(f"{url}/newcomer", json={"weight": 2}, headers=insists).status_code == 412
+
+
 def chat(stack: Stack, secret: str, model: str, **more: Any) -> httpx.Response:
     body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2, **more}
     headers = {"Authorization": f"Bearer {secret}"}

@@ -14,6 +14,7 @@ from starlette.types import Message
 
 from gateway.api.admin.auditing import audited
 from gateway.api.admin.auth import OPERATOR, READS, AdminGate, require_role
+from gateway.api.admin.etags import unless_known
 from gateway.api.media import refuse_coded, refuse_forms
 from gateway.api.no_nul import refuse_nul
 from gateway.errors import BadRequest
@@ -120,7 +121,7 @@ def guarded_by(gate: AdminGate, db: Database) -> type[APIRoute]:
             async def guarded(request: Request) -> Response:
                 operator = request.scope[OPERATOR] = gate.enter(request)
                 if request.method in READS:
-                    return await answer(request)
+                    return unless_known(request, await answer(request))
 
                 async def carry_out() -> Response:
                     require_role(operator, request)
