@@ -39,7 +39,7 @@ class Host:
             return PlainTextResponse("<html>")
         error = {"message": "It is so.", "param": "url", "code": self.code, "type": "x"}
         body: Any = {"calls": len(self.calls)} if self.status == 200 else {"error": error}
-        if self.etag is not None and request.headers.get("if-none-match") == self.etag:
+        if self.status == 200 and self.etag is not None and request.headers.get("if-none-match") == self.etag:
             return Response(status_code=304, headers={"etag": self.etag})
         return JSONResponse(body, self.status, headers={} if self.etag is None else {"etag": self.etag})
 

@@ -110,7 +110,7 @@ def test_a_child_whom_nobody_asks_ends_and_so_does_one_whose_parent_is_gone(monk
         read, write = os.pipe()
         with open(read, "rb") as asked, open(write, "wb") as asks:
             monkeypatch.setattr(child, "IDLE_S", idle_s)
-            monkeypatch.setattr(child.sys, "stdin", io.TextIOWrapper(asked))
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(asked))
             asks.write(b"one\n" if ends == "the pipe" else b"")
             if ends == "the pipe":
                 asks.close()

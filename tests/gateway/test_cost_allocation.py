@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import pytest
 
@@ -119,7 +119,7 @@ def test_the_lines_are_the_bill_to_the_nano_dollar(seed: int) -> None:
     since_ms, until_ms = window(draw)
     bill = bill_of(log, spans, jobs, since_ms, until_ms)
     busy = {(day, engine): drawn_busy(draw) for day in range(3) for engine in ENGINES}
-    before = [replace(work, day=-1) for work in drawn_works(draw)]
+    before = [work._replace(day=-1) for work in drawn_works(draw)]
     weights = {(0, "a"): Weights(80_000_000, 900_000_000, assumed=False, name="a fit")}
     for idle in POLICIES:
         allocation = allocate(bill, busy, works, weights, idle, before)
@@ -127,8 +127,8 @@ def test_the_lines_are_the_bill_to_the_nano_dollar(seed: int) -> None:
         assert all(line.busy_nano >= 0 and line.idle_nano >= 0 for line in allocation.lines)
         assert all(line.marginal_nano is None or 0 <= line.marginal_nano <= line.busy_nano for line in allocation.lines)
         assert allocate(bill, busy, reversed(works), weights, idle, before) == allocation, "in whatever order they come"
-        coarse_before = [replace(work, key=()) for work in before]
-        coarse = allocate(bill, busy, [replace(work, key=()) for work in works], weights, idle, coarse_before)
+        coarse_before = [work._replace(key=()) for work in before]
+        coarse = allocate(bill, busy, [work._replace(key=()) for work in works], weights, idle, coarse_before)
         assert by_tenant(coarse) == by_tenant(allocation), "whatever lines are kept apart by"
         for counted in (sum(line.attempts for line in allocation.lines), allocation.uncosted_attempts):
             assert counted <= sum(work.attempts for work in works)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -25,7 +24,7 @@ def used(day: int, requests: int, prompt: int = 400, answer: int = 100, **of: st
     row = DailyUsage(
         day, "acme", "key-1", "acme/triage@1.0", requests, read, 0, written, read * INPUT + written * OUTPUT, 0
     )
-    return replace(row, **of)  # type: ignore[arg-type]
+    return row._replace(**of)  # type: ignore[arg-type]
 
 
 def usual(key: str = "key-1", requests: int = 1_000) -> list[DailyUsage]:
@@ -60,7 +59,7 @@ def test_a_day_like_the_others_is_none_and_one_a_third_larger_neither() -> None:
             "Longer answers of key key-1 on acme/triage: 900 tokens instead of 100",
         ),
         (
-            replace(used(LAST, 1_000), tariff_nano=10**9),
+            used(LAST, 1_000)._replace(tariff_nano=10**9),
             "price",
             "A higher price of key key-1 on acme/triage: 4.2 times the usual a token",
         ),
@@ -96,8 +95,8 @@ def test_parts_add_up_to_the_difference_exactly() -> None:
 
 
 def test_a_tenant_without_a_tariff_is_measured_in_tokens() -> None:
-    free = [replace(one, tariff_nano=0) for one in usual()]
-    found = jump(replace(used(LAST, 3_000), tariff_nano=0), before=free)
+    free = [one._replace(tariff_nano=0) for one in usual()]
+    found = jump(used(LAST, 3_000)._replace(tariff_nano=0), before=free)
     assert (found.priced, found.amount, found.parts[0].cause) == (False, 3_000 * 800, "requests")
     assert "2,400,000 weighted tokens" in jump_said(found)
 

@@ -32,7 +32,6 @@ def test_of_two_that_looked_at_the_same_tenants_one_tells(registry: Registry) ->
 
 def test_what_was_found_is_kept_of_days_that_were_looked_at_to_their_end(registry: Registry) -> None:
     looks = registry.jump_looks
-    registry.tenants.create("globex")
     for day in (8, 9):
         looks.begin(day)
         looks.move_on(day, "", "acme", {"acme": {"tenant": "acme", "day": day}}, "nobody")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import get_args
 
 import pytest
 from sqlalchemy import text
 
 from registry.days import DAY_MS
-from registry.ledger.usage_cells import FIGURES, CostBy, usage_cells
+from registry.ledger.usage_cells import FIGURES, CostBy, UsageCell, usage_cells
 from registry.ledger.usage_queries import counts_query
 from registry.service import Registry
 from tests.support.cost_parts import FIRST_MS, UNTIL_MS, add_traffic
@@ -49,10 +50,14 @@ def test_daily_cells_are_apart_by_day_and_engine_and_come_to_the_same(registry: 
     assert {(cell.day - FIRST_MS // DAY_MS, cell.engine) for cell in daily if cell.tenant == "acme"} == {
         (0, "a100-1"), (1, "a100-1"), (1, "a100-2"), (2, "a100-1"), (2, "a100-2"),
     }  # fmt: skip
-    sums: dict[tuple[str, bool], list[int]] = {}
+    sums: dict[tuple[str, bool], Counter[str]] = {}
     for cell in daily:
-        before = sums.setdefault((cell.tenant, cell.shadow), [0] * FIGURES)
-        sums[cell.tenant, cell.shadow] = [a + b for a, b in zip(before, cell[-FIGURES:], strict=True)]
+        sums.setdefault((cell.tenant, cell.shadow), Counter()).update(figures(cell))
     whole = usage_cells(registry.db, "tenant", FIRST_MS, UNTIL_MS)
-    assert {(cell.tenant, cell.shadow): list(cell[-FIGURES:]) for cell in whole} == sums
+    assert {(cell.tenant, cell.shadow): Counter(figures(cell)) for cell in whole} == sums
     assert {(cell.at_ms, cell.engine) for cell in whole} == {(FIRST_MS, "")}
+
+
+def figures(cell: UsageCell) -> dict[str, int]:
+    """What is added up."""
+    return dict(zip(cell._fields[-FIGURES:], map(int, cell[-FIGURES:]), strict=True))  # type: ignore[arg-type]
