@@ -63,6 +63,7 @@ from gateway.limits.limits import Limits
 from gateway.limits.output_lengths import OutputLengths
 from gateway.limits.prompt_tokens import PromptTokens
 from gateway.limits.refusal_counts import RefusalCounts
+from gateway.limits.refusal_pace import RefusalPace
 from gateway.limits.sharing import borrowing, limits_of, warn_of_others
 from gateway.limits.warnings import BudgetWarnings
 from gateway.metrics.levels import Levels
@@ -326,6 +327,7 @@ def _house(
         metrics=metrics,
         telling=Telling(gateway_name(settings.port), metrics, levels, worker.link),
         refused=RefusalCounts(metrics, registry.refusals.add),
+        pace=RefusalPace(settings.refusals_per_second, metrics.slowed),
         requests=RequestLog(settings.request_log),
         copies=copies_of(settings, registry, worker, lambda: watch.current, metrics.copied),
         archive=archive,

@@ -28,6 +28,8 @@ MINUTE_S = 60.0
 LATE_S = 1.0
 """An answer to one request too many comes so much later."""
 LOG_EVERY_S = 10.0
+OPERATOR = ":"
+"""Begins the name of whoever is no tenant."""
 MOST_ADDRESSES = 4_096
 """That are remembered; of more, those that have to wait least are forgotten."""
 Headers = Iterable[tuple[bytes, bytes]]
@@ -59,9 +61,9 @@ class Door:
                 if (key := catalog.keys.get(hashed)) is not None:
                     return key.tenant
                 if hashed == self._root:
-                    return ":"
+                    return OPERATOR
                 if (operator := catalog.operators.get(hashed)) is not None:
-                    return f":{operator.name}"
+                    return f"{OPERATOR}{operator.name}"
         return None
 
     def sends_key(self, scope: Any) -> bool:

@@ -44,3 +44,9 @@ class DoorSettings(MetricSettings):
         description="Requests without a valid key of one client address that one worker answers at once, in a minute; "
         "the answers to more come a second late, as 429. Valid keys of the same address are served as ever.",
     )
+    refusals_per_second: float = Field(
+        50.0,
+        gt=0,
+        description="Requests of one tenant that one worker refuses at once for that tenant's own load (429), in a "
+        "second; more refusals come about a second late, each connection's in its turn. What is served never waits.",
+    )

@@ -20,6 +20,7 @@ from gateway.limits.limits import Limits
 from gateway.limits.output_lengths import OutputLengths
 from gateway.limits.prompt_tokens import PromptTokens
 from gateway.limits.refusal_counts import RefusalCounts
+from gateway.limits.refusal_pace import RefusalPace
 from gateway.metrics.telling import Telling
 from gateway.metrics.worker import Metrics
 from gateway.request_log import RequestLog
@@ -58,6 +59,7 @@ class House:
     metrics: Metrics
     telling: Telling
     refused: RefusalCounts
+    pace: RefusalPace
     requests: RequestLog
     copies: Copies
     archive: Archive

@@ -14,3 +14,7 @@ not wait in a task of its own for that.
 """
 ON_KNOWN = "switchyard.on_known"
 """Likewise: a function that takes the name of who has sent a valid key. Strangers' connections are the first to go."""
+ON_HELD_BACK = "switchyard.on_held_back"
+"""Likewise: a function that is told, by one to call when the client goes, that the answer comes late on purpose, and by
+None that it comes now. Meanwhile nothing is kept of the body or read, and the connection goes before others.
+"""

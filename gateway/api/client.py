@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NoReturn
 
-from gateway.api.asgi import ON_DISCONNECT, ON_KNOWN, Receive
+from gateway.api.asgi import ON_DISCONNECT, ON_HELD_BACK, ON_KNOWN, Receive
 from gateway.api.body_clock import BodyClock
 from gateway.bytes_in_flight import HeldBytes
 from gateway.errors import PayloadTooLarge, TooSlow
@@ -34,13 +34,15 @@ class BodyBounds:
 class Client:
     """Of one request, which is served in one task: that is cancelled when the client hangs up, or sends too slowly."""
 
-    __slots__ = ("_bounds", "_clock", "_fault", "_on_disconnect", "_receive", "_serving", "due_s", "known")
+    __slots__ = ("_bounds", "_clock", "_fault", "_on_disconnect", "_receive", "_serving", "due_s", "hold_back", "known")
 
     def __init__(self, scope: Mapping[str, Any], receive: Receive, bounds: BodyBounds, clock: BodyClock) -> None:
         self._receive = receive
         self._on_disconnect: Callable[[Callable[[], None] | None], None] = scope["extensions"][ON_DISCONNECT]
         self.known: Callable[[str], None] = scope["extensions"][ON_KNOWN]
         """Is told whose key was sent."""
+        self.hold_back: Callable[[Callable[[], None] | None], None] = scope["extensions"][ON_HELD_BACK]
+        """Is told that the answer comes late, by what to call when the client goes, or now, by `None`."""
         self._bounds = bounds
         self._clock = clock
         self._serving: asyncio.Task[Any] | None = None

@@ -11,7 +11,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from gateway.api.asgi import Receive, Send
-from gateway.api.held import PIECE_BYTES, HeldDocument
+from gateway.api.held import HeldDocument, send_pieces
 from gateway.api.incoming_form import Intake, taken
 from gateway.api.tenants import may_train, one_in_query, whole_number
 from gateway.errors import ApiError, BadRequest
@@ -137,23 +137,15 @@ class Download(Response):
             "x-content-type-options": "nosniff",
         }
         super().__init__(None, headers=headers, media_type="application/octet-stream")
-        self._cabinet, self._downloads = house.cabinet, house.admission.downloads
-        self._tenant, self._pieces = principal.tenant, pieces
+        self._house, self._tenant, self._pieces = house, principal.tenant, pieces
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Send it piece by piece."""
-        with self._downloads.place(self._tenant):
+        with self._house.admission.downloads.place(self._tenant):
             piece = await self._next()
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             while piece:
-                for begin in range(0, len(piece), PIECE_BYTES):
-                    await send(
-                        {
-                            "type": "http.response.body",
-                            "body": piece[begin : begin + PIECE_BYTES],
-                            "more_body": True,
-                        }
-                    )
+                await send_pieces(self._house, self._tenant, piece, send)
                 try:
                     piece = await self._next()
                 except ApiError:
@@ -161,7 +153,7 @@ class Download(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _next(self) -> bytes:
-        return await self._cabinet.do(self._tenant, partial(next, self._pieces, b""))
+        return await self._house.cabinet.do(self._tenant, partial(next, self._pieces, b""))
 
 
 def checked_purpose(given: str) -> str:

@@ -1,4 +1,4 @@
-"""Documents of what is kept of a tenant: they may be megabytes, and nobody says how fast they are read."""
+"""Documents that may be megabytes, read as slowly as a client likes: they go out in pieces, by turns of tenants."""
 
 from __future__ import annotations
 
@@ -16,25 +16,40 @@ PIECE_BYTES = 1 << 16
 """The server takes the next one when the client has read most of those before."""
 
 
-class HeldDocument(Response):
-    """JSON that keeps one of its tenant's places for documents until its client has read it, so that slow ones take no
-    more memory than the places are. Raises `RateLimited` or `Overloaded` when there is none.
+async def send_pieces(house: House, tenant: str, body: bytes, send: Send) -> None:
+    """A part of an answer. In each turn of the event loop one piece is sent on all connections of a tenant: who is sent
+    much at once waits for it alone, and nobody else for more than a piece.
     """
+    view = memoryview(body)
+    for begin in range(0, len(view), PIECE_BYTES):
+        await house.door.turns.take(tenant)
+        await send({"type": "http.response.body", "body": view[begin : begin + PIECE_BYTES], "more_body": True})
+
+
+class SharedDocument(Response):
+    """JSON whose bytes many connections may wait for: none has a copy."""
 
     def __init__(self, house: House, principal: Principal, document: bytes) -> None:
         super().__init__(document, media_type=JSON)
-        self._places = house.admission.documents
+        self._house = house
         self._tenant = principal.tenant
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Send it in pieces."""
-        body = memoryview(self.body)
-        with self._places.place(self._tenant):
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            for begin in range(0, len(body), PIECE_BYTES):
-                piece = bytes(body[begin : begin + PIECE_BYTES])
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send_pieces(self._house, self._tenant, bytes(self.body), send)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class HeldDocument(SharedDocument):
+    """JSON that keeps one of its tenant's places for documents until its client has read it, so that slow ones take no
+    more memory than the places are. Raises `RateLimited` or `Overloaded` when there is none.
+    """
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Send it in pieces."""
+        with self._house.admission.documents.place(self._tenant):
+            await super().__call__(scope, receive, send)
 
 
 def json_of(house: House, principal: Principal, value: Any) -> HeldDocument:

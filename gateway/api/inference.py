@@ -20,6 +20,7 @@ from gateway.api.trace import trace_lines
 from gateway.errors import ApiError, BadRequest, Overloaded, Unauthenticated
 from gateway.handoffs import CLIENT_GONE_STATUS, Call, Dialect
 from gateway.house import House
+from gateway.limits.refusal_pace import TOO_MUCH
 from gateway.path import serve
 from gateway.request_log import Request
 from gateway.tracing import requests as request_spans
@@ -43,6 +44,7 @@ async def answer(
     bounds = BodyBounds(house.caps.max_body_bytes, settings.body_timeout_s, settings.body_min_bytes_per_s)
     client = Client(scope, receive, bounds, house.body_clock)
     span = None
+    was_late = False
     if house.tracing is not None:
         span = request_spans.begin(house.tracing, scope["method"], scope["headers"])
     try:
@@ -58,6 +60,8 @@ async def answer(
             house.refused.observe(respond.principal, respond.arm, error)
         if isinstance(error, Unauthenticated) and house.door.note(scope):
             error = await house.door.slow(scope)
+        elif error.status == TOO_MUCH and respond.principal is not None and not respond.started:
+            was_late = await house.pace.take(respond.principal.tenant, client.hold_back)
         await respond.fail(error)
     except ClientGone:
         respond.status = CLIENT_GONE_STATUS
@@ -70,9 +74,10 @@ async def answer(
         await respond.stop_pings()
         took_s = time.perf_counter() - began_s
         house.metrics.answered(dialect.name, respond, took_s)
-        if house.requests.on or span is not None:
+        noted = house.requests.on and not was_late
+        if noted or span is not None:
             ended = _ended(scope, respond, ids, took_s)
-            if house.requests.on:
+            if noted:
                 house.requests.note(ended)
             if span is not None:
                 request_spans.end(span, ended, scope["path"])

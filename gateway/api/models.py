@@ -10,15 +10,15 @@ from functools import partial
 from itertools import islice
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Request
 
-from gateway.api.asgi import Receive, Send
 from gateway.api.cards import Card, Cards
 from gateway.api.credentials import key_of
+from gateway.api.held import SharedDocument
 from gateway.api.listings import Listing, Listings
-from gateway.api.respond import AT_ONCE_BYTES
 from gateway.api.tenants import may_train
 from gateway.errors import BadRequest, Forbidden
+from gateway.handoffs import Principal
 from gateway.house import House
 from gateway.steps.authenticate import authenticate
 from gateway.training.models import version_of
@@ -38,13 +38,13 @@ def models_router(house: House) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["models"])
     listings = Listings(house.desk)
 
-    async def cards(request: Request) -> tuple[Cards, Listing | None]:
-        """Of who asks, with the list of all where that is asked for. It counts as a request."""
+    async def cards(request: Request) -> tuple[Principal, Cards, Listing | None]:
+        """Who asks, and that key's, with the list of all where that is asked for. It counts as a request."""
         catalog, view = house.catalog.current, house.fleet.view()
         principal = authenticate(key_of(request.headers.raw), catalog)
         with await house.limits.enter(catalog, principal):
             listing = None if "model" in request.path_params else await listings.of(principal, catalog, view)
-            return Cards(principal, catalog, view), listing
+            return principal, Cards(principal, catalog, view), listing
 
     @router.get("/models")
     async def list_models(
@@ -53,16 +53,16 @@ def models_router(house: House) -> APIRouter:
         """Every name that this key may send as `model`: aliases, versions, own mappings, and base models. The query is
         of Anthropic's form, which comes in pages.
         """
-        own, listing = await cards(request)
+        principal, own, listing = await cards(request)
         assert listing is not None
         if ANTHROPIC in request.headers:
             return _page(own, listing, limit, after_id, before_id)
-        return _Long(listing.document, media_type="application/json")
+        return SharedDocument(house, principal, listing.document)
 
     @router.get("/models/{model:path}")
     async def retrieve_model(model: str, request: Request) -> dict[str, Any]:
         """One of them, by a name with or without slashes."""
-        own, _ = await cards(request)
+        _, own, _ = await cards(request)
         card = own.one(model)
         return _as_anthropic_has_it(card) if ANTHROPIC in request.headers else card
 
@@ -94,17 +94,6 @@ def _not_deletable(model: str) -> Forbidden:
         param="model",
         code="model_not_deletable",
     )
-
-
-class _Long(Response):
-    """One whose bytes many connections may wait for: none has a copy."""
-
-    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        view = memoryview(self.body)
-        for at in range(0, len(view), AT_ONCE_BYTES):
-            await send({"type": "http.response.body", "body": view[at : at + AT_ONCE_BYTES], "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _page(cards: Cards, listing: Listing, limit: int, after_id: str | None, before_id: str | None) -> dict[str, Any]:

@@ -108,6 +108,11 @@ REFUSALS = _counter(
     "reason",
     "Requests that were refused before an engine was asked, by the limit or else the error's code.",
 )
+SLOWED = _counter(
+    "slowed_refusals",
+    "",
+    "Requests that were refused for their own tenant's load (429) faster than it may hear of it, and were told late.",
+)
 COPIES = _counter(
     "shadow_copies",
     "result",

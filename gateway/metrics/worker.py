@@ -34,6 +34,10 @@ class Metrics(Rows):
         """Count one request that was refused before an engine was asked."""
         self.add(families.REFUSALS, (reason,))
 
+    def slowed(self) -> None:
+        """Count one refusal that is told late."""
+        self.add(families.SLOWED, ())
+
     def sampled(self, became: str) -> None:
         """Count one answer that was to be looked at."""
         self.add(families.SAMPLED, (became,))

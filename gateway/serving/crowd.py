@@ -53,6 +53,15 @@ class Guest:
         if self.tenant and not self._transport.is_closing():
             self._crowd.idle[self] = None
 
+    def is_held_back(self) -> None:
+        """Its answer, a refusal, comes late on purpose."""
+        if self.tenant and not self._transport.is_closing():
+            self._crowd.held_back[self] = None
+
+    def is_answered(self) -> None:
+        """It comes now."""
+        self._crowd.held_back.pop(self, None)
+
     def leave(self) -> None:
         """The connection is gone."""
         self._crowd.leave(self)
@@ -64,8 +73,8 @@ class Guest:
 
 
 class Crowd:
-    """All of them. When there is no room, a stranger's goes first, of who has most; else one that idles, likewise of
-    who has most. One that is served for a known key never goes.
+    """All of them. When there is no room, one on which a refusal is held back goes first, of who has most; else a
+    stranger's, and else one that idles, likewise of who has most. One that is served for a known key never goes.
     """
 
     def __init__(self, most: int | None = None, most_of_address: int | None = None, trusted: Networks = ()) -> None:
@@ -79,6 +88,8 @@ class Crowd:
         """In the order in which they came."""
         self.idle: dict[Guest, None] = {}
         """Of known keys, and nothing is served on them: in the order of their last answers."""
+        self.held_back: dict[Guest, None] = {}
+        """Of known keys, whose tenants are refused faster than they may hear of it."""
         self._of_address: Counter[str] = Counter()
         self._of_tenant: Counter[str] = Counter()
         self.count = 0
@@ -111,6 +122,7 @@ class Crowd:
         if guest.tenant:
             _one_less(self._of_tenant, guest.tenant)
             self.idle.pop(guest, None)
+            self.held_back.pop(guest, None)
             guest.tenant = ""
         elif guest in self.strangers:
             del self.strangers[guest]
@@ -131,12 +143,17 @@ class Crowd:
         return found is not None
 
     def _turn_one_out(self) -> bool:
-        victim = max(
-            islice(self.strangers, LOOKED_AT), key=lambda one: self._of_address[one.address], default=None
-        ) or max(islice(self.idle, LOOKED_AT), key=lambda one: self._of_tenant[one.tenant], default=None)
+        victim = (
+            self._of_most(self.held_back)
+            or max(islice(self.strangers, LOOKED_AT), key=lambda one: self._of_address[one.address], default=None)
+            or self._of_most(self.idle)
+        )
         if victim is not None:
             victim.turn_out()
         return victim is not None
+
+    def _of_most(self, guests: dict[Guest, None]) -> Guest | None:
+        return max(islice(guests, LOOKED_AT), key=lambda one: self._of_tenant[one.tenant], default=None)
 
 
 def _one_less(counts: Counter[str], name: str) -> None:

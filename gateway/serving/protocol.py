@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from gateway.api.asgi import ON_DISCONNECT, ON_KNOWN
+from gateway.api.asgi import ON_DISCONNECT, ON_HELD_BACK, ON_KNOWN
 from gateway.api.request_ids import new_id
 from gateway.errors import ApiError, BadRequest, Overloaded
 from gateway.serving.crowd import Crowd
@@ -56,6 +56,15 @@ class Cycle(RequestResponseCycle):
             call()
         else:
             self.flow.resume_reading()
+
+    def hold_back(self, call: Callable[[], None]) -> None:
+        """Keep nothing of the body, and read what is left of it when the answer is given; call this when the client
+        goes, as far as that shows without reading.
+        """
+        self.body = bytearray()
+        self.on_disconnect(call)
+        if self.more_body:
+            self.flow.pause_reading()
 
     def disconnect(self) -> None:
         """The client is gone."""
@@ -114,7 +123,7 @@ class Cycle(RequestResponseCycle):
         elif self.chunked_encoding:
             data = self._head + (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (LAST_CHUNK if ends else b"")
         else:
-            data = self._head + body
+            data = self._head + body if self._head else body  # which may be a view of what many are sent
             self.expected_content_length -= len(body)
             left = 0 if self._ends_with_connection else self.expected_content_length
             if left < 0 or (ends and left):
@@ -297,8 +306,23 @@ class BoundedProtocol(PlainProtocol):
         guest = self._guest
         if guest is not None:
             guest.begins()
-            scope["extensions"] = {ON_DISCONNECT: served.on_disconnect, ON_KNOWN: guest.known}
+            scope["extensions"] = {
+                ON_DISCONNECT: served.on_disconnect,
+                ON_KNOWN: guest.known,
+                ON_HELD_BACK: self._hold_back,
+            }
         super()._start_asgi_task(cycle, app if is_read(cycle.scope["headers"]) else refuse_coding)
+
+    def _hold_back(self, call: Callable[[], None] | None) -> None:
+        """The answer that is due comes late on purpose, or now."""
+        assert self._serving is not None
+        assert self._guest is not None
+        if call is not None:
+            self._guest.is_held_back()
+            self._serving.hold_back(call)
+        else:
+            self._guest.is_answered()
+            self._serving.on_disconnect(None)
 
     def _stop_clock(self) -> None:
         if self._clock is not None:

@@ -8,10 +8,14 @@ requests of a usual size, 20 times as many as the tenant's share of an engine th
 other tenant's requests, in all of it. `rss_peak_mb`: the gateway's most. Then requests that are broken at random:
 `fuzzed` of them, `server_errors` but for those that say honestly what is not there, `rss_slope_mb` by which the gateway
 grows in 100,000. Last, `timing`: by kind of thing, the time for another tenant's by that for one that nobody has.
+
+With `SWITCHYARD_BAR_ATTACKS=noisy,model_lists` these attacks alone are led, and nothing is held against a bar: name
+another folder for the result with `--out`.
 """
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,6 +72,7 @@ SIEGES = (
     Siege(attacks.half_bodies),
 )
 NOISY = attacks.noisy.__name__
+ATTACKS = "SWITCHYARD_BAR_ATTACKS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,8 @@ class Outcome:
 
 
 def run(folder: Path, scale: float) -> dict[str, Any]:
-    """Every attack, then the broken requests."""
+    """Every attack, then the broken requests; or the attacks that are named. Raises `ValueError` for unknown ones."""
+    wanted = _wanted(os.environ.get(ATTACKS, ""))
     with installation(folder, scale) as all_:
         key = all_.house.keys[OTHER]
         aim = Aim(all_.gateway.url, all_.house.keys[ATTACKER], all_.adapters, all_.hung, max(scale, 0.1))
@@ -123,12 +129,22 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
             asked = Asked(1.0, TOKENS, cold=False)
             other.begin(asked)  # loads what is asked for
             other.end(asked)
-            outcomes = {siege.name: _outcome(siege, aim, all_, (other, enemy), scale) for siege in SIEGES}
+            outcomes = {siege.name: _outcome(siege, aim, all_, (other, enemy), scale) for siege in wanted}
+        if len(wanted) < len(SIEGES):
+            return {"figures": {name: one.document() for name, one in outcomes.items()}, "bars": {}, "speed": {}}
         broken = fuzzed(
             all_.gateway.url, all_.gateway.pid, key, [WARM, "triage"], max(LEAST_FUZZED, int(FUZZED * scale**2)), SEED
         )
         timing = times_by_kind(all_, max(20, int(TIMED * min(scale, 1.0))))
     return _result(outcomes, broken, timing)
+
+
+def _wanted(named: str) -> tuple[Siege, ...]:
+    names = {name.strip() for name in named.split(",") if name.strip()}
+    if unknown := names - {siege.name for siege in SIEGES}:
+        known = ", ".join(siege.name for siege in SIEGES)
+        raise ValueError(f"{ATTACKS} names {', '.join(sorted(unknown))}, which is no attack; choose from {known}")
+    return tuple(siege for siege in SIEGES if not names or siege.name in names)
 
 
 def _outcome(siege: Siege, aim: Aim, all_: Installation, who: tuple[Neighbour, Attacker], scale: float) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from gateway.api.asgi import ON_KNOWN
+from gateway.api.asgi import ON_HELD_BACK, ON_KNOWN
 from gateway.client_address import address_of, block_of
 from gateway.serving.crowd import LEAST, OWN_FILES, Crowd, room_of
 from gateway.serving.server import server_config
@@ -24,7 +25,7 @@ HERE, THERE = "127.0.0.1", "127.0.0.2"
 
 
 async def door(scope: Any, receive: Any, send: Any) -> None:
-    """Knows everybody who sends a key, and takes no end over /wait."""
+    """Knows everybody who sends a key. Its answer to /wait never ends, and that to /late is held back for ever."""
     if scope["type"] == "lifespan":
         for stage in ("startup", "shutdown"):
             await receive()
@@ -33,6 +34,12 @@ async def door(scope: Any, receive: Any, send: Any) -> None:
     for name, value in scope["headers"]:
         if name == b"authorization":
             scope["extensions"][ON_KNOWN](value.decode())
+    if scope["path"] == "/late":
+        gone = asyncio.Event()
+        scope["extensions"][ON_HELD_BACK](gone.set)
+        await gone.wait()
+        scope["extensions"][ON_HELD_BACK](None)
+        return
     if scope["path"] == "/wait":
         await receive()
         await receive()
@@ -136,6 +143,22 @@ def test_without_strangers_an_idle_connection_goes_of_the_tenant_that_has_most()
         assert answer(guests.come()).endswith(b"ok")
         assert is_closed(many[0])
         assert answer(few).endswith(b"ok")
+
+
+def test_who_is_held_back_goes_before_all_others_and_is_forgotten_with_its_connection() -> None:
+    crowd = Crowd(MOST)
+    with serving(crowd) as port, Guests(port) as guests:
+        idle, stranger = guests.known("bolt"), guests.come()
+        late = [guests.known("acme", path="/late") for _ in range(MOST - 2)]
+        wait_until("all to be there", lambda: (len(crowd.held_back), crowd.count) == (MOST - 2, MOST))
+        assert answer(guests.come()).endswith(b"ok")
+        assert is_closed(late[0])
+        assert crowd.count == MOST
+        late[1].close()
+        wait_until("whoever left to be forgotten", lambda: len(crowd.held_back) == MOST - 4)
+        assert answer(idle).endswith(b"ok")
+        assert answer(stranger).endswith(b"ok")
+    wait_until("all to be forgotten", lambda: not crowd.held_back)
 
 
 def test_what_is_served_for_known_keys_never_goes_and_who_comes_is_told() -> None:
