@@ -89,11 +89,11 @@ def test_who_is_refused_faster_than_it_may_hear_waits_and_nobody_else_does(
         with caplog.at_level(logging.WARNING, "switchyard.refusals"):
             wait_until("a line in the log", lambda: f"3 of them to {FLOOD}" in caplog.text)
     wait_until("those to be gone whose clients are", lambda: waiting(paced) == 0)
-    lines = []
+    lines: list[dict[str, Any]] = []
 
     def read() -> bool:
         lines.extend(json.loads(line) for line in capfd.readouterr().out.splitlines() if line.startswith("{"))
-        return sum(line["status"] == 200 for line in lines) == 1
+        return [line["status"] for line in lines].count(200) == 1
 
     wait_until("the request log", read)
     assert sum(line["status"] == 429 for line in lines) == 2 * AT_ONCE
@@ -125,7 +125,8 @@ async def test_a_refusal_that_was_late_is_heard_whole_and_its_tenant_is_forgotte
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(refusal_pace, "BURST_S", 0.01)
-    counted, held = [], []
+    counted: list[int] = []
+    held: list[Any] = []
     pace = RefusalPace(100.0, lambda: counted.append(1))
     async with asyncio.timeout(10):
         late = [await pace.take("acme", held.append) for _ in range(4)]
@@ -139,6 +140,7 @@ async def test_a_refusal_that_was_late_is_heard_whole_and_its_tenant_is_forgotte
 
 async def test_a_server_that_stops_tells_refusals_at_once() -> None:
     pace = RefusalPace(0.001, lambda: None)
+    assert not await pace.take("acme", lambda _call: None)
     waits = asyncio.create_task(pace.take("acme", lambda _call: None))
     await asyncio.sleep(0)
     waits.cancel()
