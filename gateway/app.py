@@ -22,6 +22,7 @@ from gateway.api.body_clock import BodyClock
 from gateway.api.conversations import conversations_router
 from gateway.api.cors import TENANT_ROUTES, Cors
 from gateway.api.credentials import refuse_two_keys
+from gateway.api.description import describe_inference
 from gateway.api.dialects import BY_PATH, DIALECTS
 from gateway.api.error_handlers import translate_errors
 from gateway.api.feedback import feedback_router
@@ -127,7 +128,7 @@ class Gateway:
             dependencies=[Depends(refuse_two_keys), Depends(refuse_nul)],
         )
         translate_errors(self.web)
-        _describe_inference(self.web)
+        describe_inference(self.web)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One connection event."""
@@ -377,25 +378,3 @@ def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry, 
         return {"status": "ok"}
 
     return LateRoutes(web, lambda: admin_router(Office(house, worker, registry), gate).routes)
-
-
-def _describe_inference(web: FastAPI) -> None:
-    """Put the routes that never reach FastAPI into its /docs."""
-    made_by_fastapi = web.openapi
-
-    def openapi() -> dict[str, Any]:
-        schema = made_by_fastapi()
-        for path, dialect in BY_PATH.items():
-            schema["paths"][path] = {
-                "post": {
-                    "tags": ["inference"],
-                    "summary": dialect.summary,
-                    "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}, "required": True},
-                    "responses": {
-                        "200": {"description": "The answer; `x-switchyard-model` names the version that answered"}
-                    },
-                }
-            }
-        return schema
-
-    web.openapi = openapi  # type: ignore[method-assign]

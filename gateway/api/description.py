@@ -6,6 +6,10 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
+from fastapi import FastAPI
+
+from gateway.api.dialects import BY_PATH
+
 METHODS = ("get", "put", "post", "delete", "patch")
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
@@ -13,6 +17,28 @@ STYLE = (
     "table{border-collapse:collapse;margin:.5rem 0}td,th{border:1px solid #ddd;padding:.2rem .6rem;text-align:left;"
     "vertical-align:top}code{font-size:.95em}p{margin:.3rem 0}"
 )
+
+
+def describe_inference(web: FastAPI) -> None:
+    """Put the routes that never reach FastAPI into its OpenAPI document."""
+    made_by_fastapi = web.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = made_by_fastapi()
+        for path, dialect in BY_PATH.items():
+            schema["paths"][path] = {
+                "post": {
+                    "tags": ["inference"],
+                    "summary": dialect.summary,
+                    "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}, "required": True},
+                    "responses": {
+                        "200": {"description": "The answer; `x-switchyard-model` names the version that answered"}
+                    },
+                }
+            }
+        return schema
+
+    web.openapi = openapi  # type: ignore[method-assign]
 
 
 def page(document: Mapping[str, Any]) -> str:
