@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, date, datetime
 
 from registry.errors import InvalidInput
 
 DAY_MS = 86_400_000
 MOST_DAYS = 36_500
 """For which something is kept."""
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_EPOCH = date(1970, 1, 1).toordinal()
 
 
 def as_datetime(ms: int) -> datetime:
@@ -42,7 +45,9 @@ def month_of(ms: int) -> tuple[int, int]:
 def day_ms(text: str, param: str) -> int:
     """Midnight UTC of a day, in milliseconds since the epoch. Raises `InvalidInput`."""
     try:
-        return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
+        if not _DAY.fullmatch(text):
+            raise ValueError
+        return (date.fromisoformat(text).toordinal() - _EPOCH) * DAY_MS
     except ValueError:
         raise InvalidInput(f"{param} is {text[:40]!r}; expected YYYY-MM-DD (UTC)", param=param) from None
 

@@ -35,6 +35,7 @@ def schemas_of(document: dict[str, Any], node: Any, found: set[str]) -> set[str]
 def test_the_fleet_is_one_document_of_controller_workers_engines_and_versions_by_name(
     admin: Admin, stack: Stack
 ) -> None:
+    stack.wait_resident("acme/triage@1.0", "globex/sentiment@1.0")
     assert stack.chat("triage").status_code == 200
     fleet = wait_until(
         "the worker to have reported", lambda: (f := admin.get("/fleet"))["workers"][0]["catalog_revision"] and f
@@ -73,7 +74,8 @@ def test_nothing_that_the_controller_tells_is_dropped_on_the_way(admin: Admin, s
 
 
 def test_the_grid_shows_every_wanted_version_on_every_engine(admin: Admin, stack: Stack) -> None:
-    stack.chat("acme/triage@1.0")
+    stack.wait_resident("acme/triage@1.0")
+    assert stack.chat("acme/triage@1.0").status_code == 200
     grid = admin.get("/residency")
     url = stack.engine.url
     assert (grid["engines"], grid["next"]) == ([url], None)
@@ -102,6 +104,7 @@ def test_a_version_that_a_request_waits_for_counts_as_in_flight_on_its_engine(ad
 
 
 def test_adapters_come_with_aliases_state_and_where_they_are_page_by_page(admin: Admin, stack: Stack) -> None:
+    stack.wait_resident("acme/triage@1.0")
     whole = admin.get("/adapters")["adapters"]
     names = [one["version"] for one in whole]
     assert names == [

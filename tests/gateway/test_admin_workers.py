@@ -28,13 +28,7 @@ def test_every_worker_answers_a_promote_is_acknowledged_by_all_and_a_killed_cont
     ):
         admin = Admin(house, gateway.url, http)
 
-        def complete() -> Any:
-            answer = admin.ask("GET", "/fleet")
-            found = answer.json() if answer.status_code == 200 else {"workers": []}
-            known = [one for one in found["workers"] if one["linked"] and one["catalog_revision"] is not None]
-            return found if len(known) == 2 else None
-
-        fleet = wait_until("both workers to be linked", complete)
+        fleet = gateway.wait_workers(2)
         assert fleet["controller"]["pid"] not in {worker["pid"] for worker in fleet["workers"]}
         assert {admin.ask("GET", "/fleet").status_code for _ in range(20)} == {200}, "whichever worker accepts"
         swap = admin.post("/swaps", version="acme/triage@1.1")

@@ -1,4 +1,6 @@
-"""State folders whose database has the newest schema already: a copy of one that this process has migrated once."""
+"""State folders whose database has the newest schema and the prices that are shipped already: a copy of one that this
+process has made once.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from registry.db import Database
+from registry.prices.baselines import Baselines
 from registry.storage.private import private_folder
 
 NAME = "registry.db"
@@ -20,6 +23,7 @@ def _template() -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     database = Database(f"sqlite:///{folder / NAME}")
     database.migrate()
+    Baselines(database).version()  # takes the table of prices that is shipped: some milliseconds of every installation
     database.close()
     return folder / NAME
 
