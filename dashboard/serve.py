@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -10,6 +11,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from dashboard.app import make_app
+from dashboard.log_lines import Seldom
 from dashboard.settings import DashboardSettings
 
 GRACE_S = 3
@@ -42,6 +44,7 @@ def serve(settings: DashboardSettings, on_listening: Callable[[Starlette], Await
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
+    logging.getLogger("uvicorn.error").addFilter(Seldom())  # after the configuration of logs, which uvicorn makes
     server = Server(config, lambda: on_listening(app))
     asyncio.run(server.serve())
     return server.started

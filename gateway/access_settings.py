@@ -42,6 +42,14 @@ class AccessSettings(MetricSettings):
         "on every worker, with an error event, and what was made until then is paid. False lets them finish.",
     )
 
+    audit_heads_every_s: float = Field(
+        3600.0,
+        gt=0,
+        description="How often the gateway's log is told how many lines the audit log, decisions, prices, engine costs "
+        "and usage have, and the digests of the last ones: `switchyard audit verify --heads FILE` finds by them what "
+        "was cut off since.",
+    )
+
     @field_validator("allowed_hosts", mode="before")
     @classmethod
     def _hosts(cls, given: Any) -> Any:

@@ -22,3 +22,16 @@ class AdapterSettings(RegistrySettings):
         description="Cold adapters of one tenant that wait to be loaded on one engine; who asks for more gets 429. "
         "Tenants take turns, so that one's queue makes no other wait for more than the load that runs.",
     )
+    engine_load_timeout_s: float = Field(
+        120.0,
+        gt=0,
+        description="Longest time in which an engine must have loaded an adapter; then it is looked up whether it has.",
+    )
+    engine_load_share: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="Of an engine's time, what loads of one tenant's adapters may take while other tenants' requests "
+        "run on it, measured over 10 s: an engine reads an adapter between two steps, so each load is a pause in "
+        "everybody's streams. 1: loads never pause.",
+    )

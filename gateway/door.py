@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from base64 import b64decode
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -21,13 +21,13 @@ from gateway.client_address import Networks, address_of
 from gateway.errors import RateLimited
 from gateway.metrics import families
 from gateway.metrics.families import Family
+from gateway.told_together import EVERY_S, Seen, ToldTogether
 from registry.tenants.store import hash_secret
 
 log = logging.getLogger("switchyard.door")
 MINUTE_S = 60.0
 LATE_S = 1.0
 """An answer to one request too many comes so much later."""
-LOG_EVERY_S = 10.0
 OPERATOR = ":"
 """Begins the name of whoever is no tenant."""
 MOST_ADDRESSES = 4_096
@@ -48,8 +48,8 @@ class Door:
         self._count = count
         self._full_at_s: dict[str, float] = {}
         """By address, on `time.monotonic()`: when all of its requests of a minute may be sent at once again."""
-        self._seen: Counter[tuple[str, str]] = Counter()
-        """By API and address, since the last line in the log."""
+        self.told = ToldTogether(_tell)
+        """By API."""
         self.turns = LoopTurns()
 
     def who(self, headers: Headers) -> str | None:
@@ -84,9 +84,7 @@ class Door:
                 self._forget(now_s)
         api = "admin" if scope["path"].startswith("/admin/") else "tenant"
         self._count(families.STRANGERS, (api, "slowed" if slowed else "refused"))
-        if not self._seen:
-            asyncio.get_running_loop().call_later(LOG_EVERY_S, self.tell)
-        self._seen[api, address if len(self._seen) < MOST_ADDRESSES else "others"] += 1
+        self.told.note(api, address)
         return slowed
 
     async def slow(self, scope: Any) -> RateLimited:
@@ -101,16 +99,6 @@ class Door:
         )
         refusal.headers = ((b"connection", b"close"),)
         return refusal
-
-    def tell(self) -> None:
-        """Say in the log what was seen since the last time."""
-        seen, self._seen = self._seen, Counter()
-        admin = sum(count for (api, _), count in seen.items() if api == "admin")
-        (_, address), most = seen.most_common(1)[0]
-        log.warning(
-            "%d requests without a valid key in %g s, %d of them at the admin API; %d came from %s",
-            seen.total(), LOG_EVERY_S, admin, most, address,
-        )  # fmt: skip
 
     def _address(self, scope: Any) -> str:
         client = scope.get("client")
@@ -151,6 +139,15 @@ class LoopTurns:
                 asyncio.get_running_loop().call_soon(self._next, name)
                 return
         del self._waiting[name]
+
+
+def _tell(seen: Seen) -> None:
+    admin = sum(count for (api, _), count in seen.items() if api == "admin")
+    (_, address), most = seen.most_common(1)[0]
+    log.warning(
+        "%d requests without a valid key in %g s, %d of them at the admin API; %d came from %s",
+        seen.total(), EVERY_S, admin, most, address,
+    )  # fmt: skip
 
 
 def _secret(text: str) -> str:

@@ -89,7 +89,7 @@ class GatewaySettings(AccessSettings, AdapterSettings, LineSettings, TrustSettin
         ["http://127.0.0.1:8001"],
         description="Engine URLs, http://host:port, on a network that only the gateway reaches (a JSON list, or with "
         "commas); or objects with `url` and what is special about one: `base`, `platform`, `max_cpu_loras`, `api_key`, "
-        "`max_num_seqs`, `prompt_logprobs`, `kind`, `id`.",
+        "`max_num_seqs`, `prompt_logprobs`, `kind`, `id`, `pool`.",
     )
     engine_base: str | None = Field(
         None, description="Public name of the base model that the engines serve; default: the only registered one."

@@ -64,7 +64,7 @@ class Tries:
         request = admitted.request
         self._in_batch = request.dialect.uses_tokens
         has_room = self._fleet.lines.room.at if self._in_batch else _always
-        self._load = EngineLoad(self._fleet.in_flight.by_engine, has_room)
+        self._load = EngineLoad(self._fleet.in_flight.by_engine, has_room, self._fleet.slots.has_one)
         self._asker = _asker(admitted, self._settings)
         self._dispute = Dispute(self._fleet, admitted.principal.tenant, admitted.call.dialect.name)
         self._failure = "no healthy engine serves its base model"

@@ -18,4 +18,11 @@ class TrustSettings(RegistrySettings):
         "engine_breach_window_s, and it is refused: it takes no traffic until it has answered our own questions as it "
         "should.",
     )
+    engine_token_bytes: int = Field(
+        2_048,
+        ge=64,
+        description="Bytes of one token of an engine's answer, with the event of the stream around it, at most. A "
+        "longer answer than its tokens can have is a breach (`too_long`); raise it for a parser or a plugin of an "
+        "engine that says more with each token.",
+    )
     engine_breach_window_s: float = Field(60.0, gt=0, description="Seconds in which they count together.")

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from registry.fleet.leadership import Leadership
     from registry.fleet.workers import Workers
     from registry.gates.store import Gates
+    from registry.heads import Heads
     from registry.ledger.engine_readings import EngineReadings
     from registry.ledger.jump_looks import JumpLooks
     from registry.ledger.refusals import RefusalBooks
@@ -112,6 +113,7 @@ class Registry:
     tenants: Store[Tenants] = Store("registry.tenants.store", "Tenants")
     model_names: Store[ModelNames] = Store("registry.tenants.model_names", "ModelNames")
     operators: Store[Operators] = Store("registry.operators.store", "Operators")
+    heads: Store[Heads] = Store("registry.heads", "Heads")
     audit: Store[AuditLog] = Store("registry.audit.store", "AuditLog")
     actions: Store[Actions] = Store("registry.tenants.actions", "Actions")
     swaps: Store[Swaps] = Store("registry.swaps.store", "Swaps")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +63,22 @@ def test_verify_says_which_line_was_touched_and_fails(run: Run) -> None:
         connection.exec_driver_sql("UPDATE audit_lines SET actor = 'eve' WHERE seq = 1")
     touched = run("audit", "verify")
     assert (touched.status, "line 1 of the audit log is not what was written" in touched.out) == (1, True)
+
+
+def test_verify_finds_by_heads_that_were_kept_what_was_cut_off(run: Run, tmp_path: Path) -> None:
+    run("tenants", "create", "acme")
+    kept = tmp_path / "kept"
+    kept.write_text(run("audit", "heads").out)
+    assert run("audit", "verify", "--heads", kept).out.startswith("3 lines are as they were written, and no log is")
+    with Registry.open() as registry, registry.db.engine.begin() as connection:
+        connection.exec_driver_sql("DROP TRIGGER audit_lines_no_delete")
+        connection.exec_driver_sql("DELETE FROM audit_lines WHERE seq = 3")
+    assert run("audit", "verify").status == 0, "a log cannot tell that its own end is missing"
+    found = run("audit", "verify", "--heads", kept)
+    assert (found.status, "the log audit had 3 lines once" in found.out) == (1, True)
+    kept.write_text("nothing")
+    empty = run("audit", "verify", "--heads", kept)
+    assert (empty.status, "in which no head stands" in empty.err) == (1, True)
 
 
 @pytest.mark.parametrize("secret", ["sk-operator-0123456789abcdef"])

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import tomllib
+from base64 import b64encode
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,7 +47,7 @@ def test_every_setting_of_a_service_is_one_that_is_read(name: str) -> None:
         for one in (GatewaySettings, TrainerSettings, DashboardSettings)
         for field in one.model_fields
     }
-    given = {name for name in SERVICES[name]["environment"] if name.startswith("SWITCHYARD_")}
+    given = {name.removesuffix("_FILE") for name in SERVICES[name]["environment"] if name.startswith("SWITCHYARD_")}
     assert given - known == (OF_THE_FILE if name == "base" else set())
 
 
@@ -88,7 +92,59 @@ def test_the_engine_sees_adapters_and_models_and_nothing_else_of_the_state() -> 
 
 
 def test_the_key_for_gated_models_is_where_they_are_fetched_and_nowhere_else() -> None:
-    assert [name for name, one in SERVICES.items() if "HF_TOKEN" in (one.get("environment") or {})] == ["base"]
+    assert [name for name, one in SERVICES.items() if "HF_TOKEN_PATH" in (one.get("environment") or {})] == ["base"]
+    assert [name for name, one in SERVICES.items() if "hf_token" in one.get("secrets", [])] == ["base"]
+
+
+SECRET = {
+    f"SWITCHYARD_{name.upper()}"
+    for one in (GatewaySettings, TrainerSettings, DashboardSettings)
+    for name, field in one.model_fields.items()
+    if not field.repr
+} | {"HF_TOKEN", "VLLM_API_KEY"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_secret_is_a_file_that_the_service_has_and_never_a_value(name: str) -> None:
+    given, files = SERVICES[name].get("environment") or {}, set(SERVICES[name].get("secrets", []))
+    assert not SECRET & given.keys()
+    named = {key: value for key, value in given.items() if "/run/secrets/" in value}
+    read = {value.split("/run/secrets/")[1].rstrip("}") for value in named.values()}
+    assert read == (set() if name == "engine" else files), "the engine's command reads its own"
+    for key, value in named.items():
+        secret = value.split("/run/secrets/")[1].rstrip("}")
+        variable = key.replace("HF_TOKEN_PATH", "HF_TOKEN_FILE")
+        assert COMPOSE["secrets"][secret] == {"file": f"${{{variable}:-/dev/null}}"}
+        assert value in (f"${{{variable}:+/run/secrets/{secret}}}", f"/run/secrets/{secret}")
+
+
+def test_a_gateway_reads_the_secrets_that_it_is_given_and_none_that_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With Compose's `${X:+Y}`: Y where X is set."""
+    secrets = {"store_key": b64encode(b"k" * 32).decode(), "engine_api_key": "sk-of-the-engine"}
+    for secret, text in secrets.items():
+        (tmp_path / secret).write_text(text + "\n")
+    for key, value in SERVICES["gateway"]["environment"].items():
+        if where := re.fullmatch(r"\$\{\w+:\+/run/secrets/(\w+)\}", value):
+            monkeypatch.setenv(key, str(tmp_path / where[1]) if where[1] in secrets else "")
+    settings = GatewaySettings()
+    assert {name: getattr(settings, name) for name in secrets} == secrets
+    assert settings.database_url is None
+
+
+@pytest.mark.parametrize("key", ["", "sk-of-the-engine"])
+def test_the_engine_has_the_key_of_its_file_if_there_is_one(tmp_path: Path, key: str) -> None:
+    (tmp_path / "vllm").write_text('#!/bin/sh\necho "key=$VLLM_API_KEY"\n')
+    (tmp_path / "vllm").chmod(0o755)
+    (tmp_path / "engine_api_key").write_text(key)
+    (tmp_path / "tool-flags").write_text("")
+    (script,) = SERVICES["engine"]["command"]
+    script = script.replace("$$", "$").replace("/run/secrets", str(tmp_path)).replace("/state/base", str(tmp_path))
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [*SERVICES["engine"]["entrypoint"], script]
+    said = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert said == f"key={key}\n"
 
 
 def test_the_admin_listener_is_not_published() -> None:

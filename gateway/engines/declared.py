@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.engines.engine import Engine
+from gateway.engines.kind import LOAD_TIMEOUT_S
 from registry.bases.fingerprint import Fingerprint
 
 
@@ -25,6 +26,8 @@ class Handling:
     most_breaches: int = 5
     """Answers that no engine gives within `breach_window_s`, after which it must not serve."""
     breach_window_s: float = 60.0
+    load_timeout_s: float = LOAD_TIMEOUT_S
+    """In which it must have loaded an adapter."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,9 @@ from gateway.engines.probes import PROBE_TIMEOUT_S, ProbeLog
 from gateway.handoffs import Ability, Admitted, Endpoint
 from registry.bases.renderings import Conversation
 
+LOAD_TIMEOUT_S = 120.0
+"""In which an engine must have loaded an adapter, where nobody says otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -104,7 +107,7 @@ class EngineControl(Protocol):
     async def models(self) -> dict[str, Card]:
         """Base and adapters by the names the engine knows them by."""
 
-    async def load_adapter(self, name: str, folder: Path) -> None:
+    async def load_adapter(self, name: str, folder: Path, timeout_s: float = LOAD_TIMEOUT_S) -> None:
         """Load a folder under a name that this boot has never seen."""
 
     async def unload_adapter(self, name: str) -> None:

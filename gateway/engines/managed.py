@@ -48,6 +48,8 @@ class ManagedEngine:
         self.slots: int | None = None
         """Different adapters that it runs at a time, as it has told last; on a new boot it tells when one has run."""
         self.loading = asyncio.Lock()
+        self.stood_s = 0.0
+        """Seconds that it was asked to load in: it reads an adapter between two steps of everybody's requests."""
         self._loads_since_base = 0
 
     def refuse(self, reason: str) -> None:
@@ -189,13 +191,24 @@ class ManagedEngine:
 
     # Loading
 
-    async def load(self, version_id: int, digest: str, folder: Path, *, full_proof: bool) -> Resident:
-        """Load and verify a version; it is in `resident` only if all of it worked. Raises `EngineFault`."""
+    async def load(
+        self,
+        version_id: int,
+        digest: str,
+        folder: Path,
+        *,
+        full_proof: bool,
+        on_loaded: Callable[[], object] = lambda: None,
+    ) -> Resident:
+        """Load and verify a version; it is in `resident` only if all of it worked. `on_loaded` is called between the
+        two. Raises `EngineFault`.
+        """
         boot = self.residency.boot
         name, _ = self.residency.adoptable.pop(version_id, ("", folder))
         async with self.health.while_it_works():
             if not name:
                 name = await self._load_patiently(digest, folder)
+            on_loaded()
             try:
                 measured = await prove(self.control, self.residency, name, folder, full_proof=full_proof)
             except BaseException:
@@ -238,13 +251,16 @@ class ManagedEngine:
         """Load a folder, and try again when that is refused; its name. Raises `EngineFault`."""
         for pause_s in (*LOAD_PAUSES_S, None):
             name = self.residency.next_name(digest)
+            began_s = time.monotonic()
             try:
-                await self.control.load_adapter(name, folder)
+                await self.control.load_adapter(name, folder, self.handling.load_timeout_s)
                 break
             except AdapterRejected as error:
                 if pause_s is None:
                     raise
                 log.warning("engine %s refused a load, which is tried again: %s", self.url, error)
+            finally:
+                self.stood_s += time.monotonic() - began_s
             await asyncio.sleep(pause_s)
         return name
 

@@ -9,8 +9,8 @@ from gateway.handoffs import InferenceRequest
 
 LONGEST_ANSWER = 1 << 20
 """Tokens of an answer that nothing else bounds."""
-HEAD_BYTES, BYTES_A_TOKEN, BYTES_A_SCORE, BYTES_A_VECTOR = 65_536, 2_048, 512, 1 << 21
-"""Of what stands around an answer; of a token in an event of its own; of one of its log-probabilities; of a vector."""
+HEAD_BYTES, BYTES_A_SCORE, BYTES_A_VECTOR = 65_536, 512, 1 << 21
+"""Of what stands around an answer; of a log-probability of a token; of a vector."""
 BYTES_REPEATED = 64
 """Of each byte of a body: its tokens' ids and texts may be what is asked for."""
 TOKENS_A_BYTE, TOKENS_AROUND = 16, 1_024
@@ -27,8 +27,10 @@ class MostOf(NamedTuple):
     answer_bytes: int
 
 
-def most_of(request: InferenceRequest, bill: Bill, context: int | None) -> MostOf:
-    """`context`: tokens of prompt and answer together that the engine takes, if it says so."""
+def most_of(request: InferenceRequest, bill: Bill, context: int | None, token_bytes: int) -> MostOf:
+    """`context`: tokens of prompt and answer together that the engine takes, if it says so. `token_bytes`: of a token
+    in an event of its own.
+    """
     body, choices = request.body, request.choices
     prompts = max(1, choices // (body.get("n") or 1))
     by_body = TOKENS_AROUND + TOKENS_A_BYTE * request.body_bytes * prompts
@@ -37,5 +39,5 @@ def most_of(request: InferenceRequest, bill: Bill, context: int | None) -> MostO
     completion = max(1, (context or LONGEST_ANSWER) if longest is None else longest) * choices
     scores = sum(body.get(name, 0) for name in SCORES)
     tokens = completion + (prompt if any(name in body for name in REPEATS) else 0)
-    answer_bytes = HEAD_BYTES + tokens * (BYTES_A_TOKEN + BYTES_A_SCORE * scores) + BYTES_REPEATED * request.body_bytes
+    answer_bytes = HEAD_BYTES + tokens * (token_bytes + BYTES_A_SCORE * scores) + BYTES_REPEATED * request.body_bytes
     return MostOf(prompt, completion, answer_bytes + (BYTES_A_VECTOR * prompts if request.dialect.bulky else 0))

@@ -2,30 +2,39 @@
 
 httpx's own pool loses a connection whose request is cancelled between two of its steps: it is open for ever, and of the
 pool's hundred places one is taken. Here a request that ends otherwise than with its whole answer closes its connection.
+
+No engine is believed: an answer is read as it came, as packed ones may become a thousand times as long, and up to
+`MOST_BYTES`, all of it within the time that its head may take.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 
 import httpx
 
 from gateway.engines.connection import EngineClient, EngineTimeout, EngineUnreachable, Exchange
-from gateway.handoffs import EngineBroke
+from gateway.handoffs import EngineBroke, EngineLied
 
 IDLE_LIMIT = 4
 """Connections kept for the next question; more than two at once are rare."""
+MOST_BYTES = 1 << 23
+"""vLLM's metrics are some 100 kB, a model list of 10,000 adapters some 4 MB."""
 _SAID_BY_THE_CONNECTION = frozenset({b"host", b"connection", b"content-type", b"content-length"})
 
 
 def engine_http(url: str, headers: Mapping[str, str], timeout_s: float) -> httpx.AsyncClient:
-    """A client of one engine, by no proxy. `timeout_s`: of connecting, and of each wait for an answer's next bytes.
+    """A client of one engine, by no proxy. `timeout_s`: of connecting, of the wait for an answer, and of all its body.
 
     Raises `ValueError` for an address that is no engine's.
     """
     return httpx.AsyncClient(
-        base_url=url, headers=headers, timeout=timeout_s, transport=EngineTransport(url, connect_timeout_s=timeout_s)
+        base_url=url,
+        headers={**headers, "Accept-Encoding": "identity"},
+        timeout=timeout_s,
+        transport=EngineTransport(url, connect_timeout_s=timeout_s),
     )
 
 
@@ -48,9 +57,8 @@ class EngineTransport(httpx.AsyncBaseTransport):
         )
         with _as_httpx():
             await exchange.__aenter__()
-        return httpx.Response(
-            exchange.status, headers=list(exchange.headers.items()), stream=_Body(exchange, read_s), request=request
-        )
+        headers = [line for line in exchange.headers.items() if line[0] != b"content-encoding"]
+        return httpx.Response(exchange.status, headers=headers, stream=_Body(exchange, read_s), request=request)
 
     async def aclose(self) -> None:
         """Close idle connections now, and the others when their requests have ended."""
@@ -65,8 +73,13 @@ class _Body(httpx.AsyncByteStream):
         self._read_s = read_s
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        now, left = asyncio.get_running_loop().time, MOST_BYTES
+        ends_s = now() + self._read_s
         with _as_httpx():
-            while data := await self._exchange.some(self._read_s):
+            while data := await self._exchange.some(max(0.0, ends_s - now())):
+                left -= len(data)
+                if left < 0:
+                    raise EngineLied("too_long", f"the engine's answer has more than {MOST_BYTES} bytes")
                 yield data
 
     async def aclose(self) -> None:

@@ -6,11 +6,32 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping, Set
+from typing import NamedTuple
 
+from gateway.engines.names import digest_in
 from gateway.fleet.slot_leases import SlotLeases
 from gateway.fleet.slot_messages import SlotClosing, SlotGiven
-from gateway.fleet.slots import Slots, Ticket
+from gateway.fleet.slots import NOBODY, Slots, Ticket
+from gateway.fleet.view import EngineView
 from gateway.fleet.wire import FromWorker
+from gateway.handoffs import Arm
+
+ZERO_ADAPTER = 0
+"""In place of a version's id: what serves the base where it is served through an adapter."""
+
+
+class Running(NamedTuple):
+    """One of the adapters that run on an engine, and whose it is."""
+
+    number: int
+    tenant: str
+
+
+def running_as(arm: Arm, name: str | None) -> Running | None:
+    """What runs there when an engine serves the arm under this name; `None`: a base of its own, which takes no slot."""
+    if (version := arm.version) is not None:
+        return Running(version.id, version.tenant)
+    return Running(ZERO_ADAPTER, NOBODY) if name is not None and digest_in(name) is not None else None
 
 
 class AdapterSlots:
@@ -55,6 +76,16 @@ class AdapterSlots:
             if (slots := self._at(url)).most != number:
                 slots.resize(number, time.monotonic())
         self._engines = {url: slots for url, slots in self._engines.items() if url in most or not slots.idle}
+
+    def has_one(self, engine: EngineView, arm: Arm) -> bool:
+        """Whether a request for the arm would run on the engine at once, as far as this worker knows."""
+        adapter = running_as(arm, engine.status.base_name)
+        if adapter is None:
+            return True
+        if self.leases is not None:
+            return self.leases.may_join(engine.url, adapter.number)
+        slots = self._engines.get(engine.url)
+        return slots is None or slots.may_join(*adapter, time.monotonic())
 
     def join(self, url: str, adapter: int, tenant: str) -> bool:
         """Whether a request may run on the adapter now; if so, it is among its slot's users until it leaves."""

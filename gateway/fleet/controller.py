@@ -29,6 +29,7 @@ from gateway.fleet.duties.engines import CheckEngines
 from gateway.fleet.duties.experiments import DecideExperiments
 from gateway.fleet.duties.facts import ReadFacts
 from gateway.fleet.duties.files import SweepFiles
+from gateway.fleet.duties.heads import TellHeads
 from gateway.fleet.duties.jumps import TellOfJumps
 from gateway.fleet.duties.orders import ReadOrders
 from gateway.fleet.duties.quarantine import RetryQuarantined
@@ -41,7 +42,7 @@ from gateway.fleet.engine_checks import EngineChecks
 from gateway.fleet.engine_set import EngineSet
 from gateway.fleet.hub import Hub
 from gateway.fleet.load_record import LoadRecord
-from gateway.fleet.loading import Loading, Term
+from gateway.fleet.loading import Loading, LoadLimits, Term
 from gateway.fleet.placement import Placement, claims_in
 from gateway.fleet.publication import Publication
 from gateway.fleet.requests import Errands, WorkerRequests
@@ -83,8 +84,8 @@ class ControllerSettings:
     """Mean requests in flight on an adapter for each engine that it is given."""
     reserved_slots: int = 1
     """Slots of each engine that are kept for tenants that have none; not in seconds."""
-    queued_loads_per_tenant: int = 64
-    """Loads of one tenant that wait for their turn on one engine; not in seconds."""
+    loads: LoadLimits = field(default_factory=LoadLimits)
+    """Of one tenant on one engine; not in seconds."""
     response_days: int = 30
     """How long responses are kept of tenants that have no setting of their own; not in seconds."""
     outcome_days: int = 90
@@ -93,6 +94,8 @@ class ControllerSettings:
     """How long the texts of copied requests are kept of tenants that have no setting of their own; not in seconds."""
     tells_operator: bool = False
     """Whether the operator has an address for events."""
+    heads_every_s: float = 3600.0
+    """How often the log is told where logs that are only appended to end."""
     naming: Naming = field(default_factory=Naming)
     """Who has a name in metrics."""
 
@@ -125,9 +128,7 @@ class Controller:
         self.requests = WorkerRequests(self, registry, catalog, f"controller {term.token}")
         self.checks = EngineChecks(self, catalog, settings.check_interval_s)
         record, claims = LoadRecord(self.sampling, self.traffic.fleet), claims_in(catalog, self.swaps.versions)
-        self.loading = Loading(
-            registry, hub, term, claims, self, record, most_queued=settings.queued_loads_per_tenant, tracing=tracing
-        )
+        self.loading = Loading(registry, hub, term, claims, self, record, limits=settings.loads, tracing=tracing)
         self.placement = Placement(
             engines,
             catalog,
@@ -179,6 +180,7 @@ class Controller:
             SweepFiles(registry, self.errands),
             ArchiveUsage(registry, self.errands),
             WarnOfRetirements(registry, self.errands),
+            TellHeads(registry, settings.heads_every_s, self.errands),
             TellOfJumps(registry, self.errands, tells=settings.tells_operator),
             self._experiments,
             self._facts,

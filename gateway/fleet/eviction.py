@@ -19,6 +19,8 @@ class Claims:
     spare: Callable[[], Collection[int]] = tuple
     """Those that do so first, as they get nothing but copies of requests."""
     tenant_of: Callable[[int], str] = lambda _version_id: ""
+    tenants: Callable[[], int] = lambda: 0
+    """Number of those that have adapters."""
 
 
 def first_to_go(idle_s: Mapping[int, float], resident: Collection[int], tenant: str, claims: Claims) -> int | None:

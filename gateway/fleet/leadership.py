@@ -18,6 +18,7 @@ from gateway.fleet.channel import link_key
 from gateway.fleet.controller import Controller, ControllerSettings
 from gateway.fleet.engine_set import EngineSet
 from gateway.fleet.hub import Hub
+from gateway.fleet.loading import LoadLimits
 from gateway.fleet.sources import AdminSource, EngineSource, FixedSource, declared_fleet
 from gateway.fleet.wire import MAX_UNIX_PATH, Address
 from gateway.identity import Identity
@@ -177,11 +178,12 @@ def candidate_of(
             drain_timeout_s=settings.drain_timeout_s,
             requests_per_home=settings.requests_per_home,
             reserved_slots=settings.engine_reserved_slots,
-            queued_loads_per_tenant=settings.engine_queued_loads_per_tenant,
+            loads=LoadLimits(settings.engine_queued_loads_per_tenant, settings.engine_load_share),
             response_days=settings.response_days,
             outcome_days=settings.outcome_days,
             pair_days=settings.pair_days,
             tells_operator=settings.budget_webhook_url is not None,
+            heads_every_s=settings.audit_heads_every_s,
             naming=Naming(
                 frozenset(settings.metrics_tenants),
                 settings.metrics_top_tenants,

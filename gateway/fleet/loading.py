@@ -7,7 +7,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Protocol
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,8 +19,10 @@ from gateway.engines.faults import FAILS, EngineFault
 from gateway.engines.managed import ManagedEngine
 from gateway.fleet.eviction import Claims, first_to_go
 from gateway.fleet.hub import Hub
-from gateway.fleet.load_queue import LoadQueue
+from gateway.fleet.load_pace import LoadPace, others_run
+from gateway.fleet.load_queue import LoadQueue, no_pause
 from gateway.fleet.load_record import LoadRecord
+from gateway.fleet.slot_messages import Proving
 from gateway.fleet.view import ColdAdapterFailed
 from registry.catalog.snapshot import VersionEntry
 from registry.errors import RegistryError
@@ -30,6 +35,24 @@ CLEAR_TIMEOUT_S = 5.0
 PLACE_TIMEOUT_S = 1.0
 """How long it waits for any adapter to fall idle while requests run on all of them: another engine may have a place."""
 PRELOAD_RETRY_S = 15.0
+SWAPS = ""
+"""In place of a tenant where turns are taken: what an operator waits for is nobody's share, and does not pause."""
+
+
+class LoadLimits(NamedTuple):
+    """Of each tenant on each engine."""
+
+    queued: int = 64
+    """Loads that wait for their turn."""
+    share: float = 0.2
+    """Of the engine's time, that its loads take while others' requests run there."""
+
+
+class _Turns(NamedTuple):
+    """Whose load is next on an engine, and how soon."""
+
+    queue: LoadQueue
+    pace: LoadPace
 
 
 class Term(Protocol):
@@ -64,7 +87,7 @@ class LoadingContext(Protocol):
 
 
 class Loading:
-    """Every load of one controller's term. A tenant may have `most_queued` that wait for their turn on an engine."""
+    """Every load of one controller's term."""
 
     def __init__(
         self,
@@ -75,7 +98,7 @@ class Loading:
         controller: LoadingContext,
         record: LoadRecord,
         *,
-        most_queued: int,
+        limits: LoadLimits,
         tracing: Begins | None = None,
     ) -> None:
         self.tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
@@ -85,10 +108,10 @@ class Loading:
         self._term = term
         self._claims = claims
         self._controller = controller
-        self._most_queued = most_queued
+        self._limits = limits
         self._tracing = tracing
         self._record = record
-        self._queues: WeakKeyDictionary[ManagedEngine, LoadQueue] = WeakKeyDictionary()
+        self._turns: WeakKeyDictionary[ManagedEngine, _Turns] = WeakKeyDictionary()
         self._not_before: dict[tuple[str, int], float] = {}
         """When a failed preload may be tried again; requests and swaps do not wait for it."""
 
@@ -159,7 +182,7 @@ class Loading:
             raise ColdAdapterFailed(f"the engine is {engine.health}", permanent=False) from None
 
     async def _load_in_turn(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool) -> None:
-        async with self._queue_of(engine).turn(version.tenant), engine.loading:
+        async with self._turn(engine, SWAPS if for_swap else version.tenant):
             began = time.monotonic()
             if not engine.health.serves:  # it was, when the load was asked for
                 raise ColdAdapterFailed(f"the engine is {engine.health}", permanent=False)
@@ -173,7 +196,13 @@ class Loading:
                         await self._make_room(engine, version.tenant, for_swap)
                     self._require_term()
                     load_s = time.monotonic()
-                    resident = await engine.load(version.id, version.manifest_digest, folder, full_proof=for_swap)
+                    resident = await engine.load(
+                        version.id,
+                        version.manifest_digest,
+                        folder,
+                        full_proof=for_swap,
+                        on_loaded=partial(self._hub.broadcast, Proving(engine.url, version.id)),
+                    )
                     self._record.loaded(engine, version, time.monotonic() - load_s)
             except FAILS:
                 raise
@@ -186,12 +215,37 @@ class Loading:
             proven = "no proof" if resident.strength is None else f"effect {resident.strength:.2f}"
             log.info("loaded %s on %s in %.2f s (%s)", version.name, engine.url, time.monotonic() - began, proven)
 
-    def _queue_of(self, engine: ManagedEngine) -> LoadQueue:
-        return self._queues.setdefault(engine, LoadQueue())
+    @asynccontextmanager
+    async def _turn(self, engine: ManagedEngine, tenant: str) -> AsyncIterator[None]:
+        """The engine loads nothing else. What its steps stand still for that counts as its tenant's, while others need
+        them.
+        """
+        turns = self._turns_on(engine)
+
+        def pause_s() -> float:
+            left_s = turns.pace.pause_s(tenant, time.monotonic())
+            return left_s if left_s > 0 and self._others_run(engine, tenant) else 0.0
+
+        async with turns.queue.turn(tenant, no_pause if tenant == SWAPS else pause_s), engine.loading:
+            before_s = engine.stood_s
+            try:
+                yield
+            finally:
+                if tenant != SWAPS and self._others_run(engine, tenant):
+                    turns.pace.took(tenant, engine.stood_s - before_s, time.monotonic())
+
+    def _others_run(self, engine: ManagedEngine, tenant: str) -> bool:
+        return others_run(engine, tenant, self._hub, self._claims)
+
+    def _turns_on(self, engine: ManagedEngine) -> _Turns:
+        turns = self._turns.get(engine)
+        if turns is None:
+            turns = self._turns[engine] = _Turns(LoadQueue(), LoadPace(self._limits.share))
+        return turns
 
     def _require_room_in_queue(self, engine: ManagedEngine, tenant: str) -> None:
-        waiting = self._queue_of(engine).waiting(tenant)
-        if waiting >= self._most_queued:
+        waiting = self._turns_on(engine).queue.waiting(tenant)
+        if waiting >= self._limits.queued:
             self._record.refused(engine)
             raise ColdAdapterFailed(
                 f"{waiting} of this tenant's adapters wait to be loaded, the most that may",

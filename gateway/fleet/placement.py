@@ -148,4 +148,4 @@ def claims_in(catalog: Callable[[], Catalog], kept: Callable[[], Collection[int]
         version = catalog().versions_by_id.get(version_id)
         return "" if version is None else version.tenant
 
-    return Claims(kept, spare, tenant_of)
+    return Claims(kept, spare, tenant_of, lambda: len(catalog().adapters_of))

@@ -62,6 +62,11 @@ class SlotLeases:
         lease.users += 1
         return True
 
+    def may_join(self, url: str, adapter: int) -> bool:
+        """Whether a request would run at once, as far as this worker can know: what nobody waits for is given."""
+        lease = self._leases.get((url, adapter))
+        return url not in self.scarce if lease is None or not lease.given else not lease.closing
+
     def join_as_guest(self, url: str, adapter: int, tenant: str) -> bool:
         """The same for a copy of a request, which goes when slots are scarce, and is not counted."""
         if url in self.scarce:

@@ -1,7 +1,7 @@
 """What controller and workers say to each other of slots, where several workers send requests to the same engines.
 
 worker → controller     SlotsHeld, SlotWanted, SlotLeft
-controller → worker     Sharing, SlotGiven, SlotClosing
+controller → worker     Sharing, SlotGiven, SlotClosing; Proving, where it is alone too
 """
 
 from __future__ import annotations
@@ -65,3 +65,14 @@ class SlotClosing:
     url: str
     adapter: int
     kind: Literal["slot_closing"] = "slot_closing"
+
+
+@dataclass(frozen=True, slots=True)
+class Proving:
+    """A version has been loaded on an engine, and is being proven. The proof is a request, which needs a slot there as
+    any other: whoever waits for the load should have one now, or long answers on others would hold the proof up.
+    """
+
+    url: str
+    version: int
+    kind: Literal["proving"] = "proving"

@@ -8,7 +8,9 @@ a *slot* before a request for it is sent, and keeps it while requests run on it:
   turns. A tenant that is alone has all of them.
 * Who waits has a slot *closed* for it, of a tenant that has more, else one of its own: what runs there goes on, what
   comes waits in line. Each slot is open for `HELD_S` at least, and one more is closed each `HELD_S` of waiting, as the
-  first may have a long answer on it.
+  first may have a long answer on it. Where another's has, one of its own that soon falls free is closed with it.
+* Who has waited while another had more has so many *kept* from then on, until it has not run so many for `KEPT_S`: long
+  answers of others would else take what it leaves between two requests, and it would wait for each.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 HELD_S = 0.5
+KEPT_S = 10.0
 NOBODY = ""
 """Whose the adapter of zeros is, through which some engines serve their base to all tenants."""
 
@@ -38,7 +41,22 @@ class _Slot:
     since_s: float
     """When it was opened for its adapter."""
     users: int = 0
+    served: int = 0
+    """Users that have left since it was opened."""
     closing: bool = False
+
+    def falls_free_soon(self, now: float) -> bool:
+        """Whether users stay for no longer than `HELD_S`, by their number and how many have left (Little's law)."""
+        return 0 < self.users * (now - self.since_s) <= self.served * HELD_S
+
+
+@dataclass(slots=True)
+class _Need:
+    """So many slots a tenant should have, as it has lacked them."""
+
+    number: int
+    until_s: float
+    """When it is forgotten, unless it has so many."""
 
 
 class Slots:
@@ -63,6 +81,7 @@ class Slots:
         """Tenant → slots that it has; nobody has 0. No `Counter`, whose arithmetic is Python."""
         self._lines: dict[str, dict[int, list[Ticket]]] = {}
         """Tenant, whose turn was longest ago first → adapter, that was asked for first first → who waits for it."""
+        self._needs: dict[str, _Need] = {}
         self._closed_s = -math.inf
         """When a slot was closed last."""
 
@@ -90,7 +109,7 @@ class Slots:
         """Adapters with their tenants and users, and who waits; none of it is here any more."""
         held = [(adapter, slot.tenant, slot.users) for adapter, slot in self._held.items()]
         waiting = [ticket for lines in self._lines.values() for line in lines.values() for ticket in line]
-        for table in (self._held, self._number, self._lines):
+        for table in (self._held, self._number, self._lines, self._needs):
             table.clear()
         return held, waiting
 
@@ -102,13 +121,18 @@ class Slots:
         """Be one more user of the adapter's slot, if that can be at once."""
         slot = self._held.get(adapter)
         if slot is None:
-            if not self._may_open(tenant):
+            if not self._may_open(tenant, now):
                 return False
             slot = self._open(adapter, tenant, now)
         elif slot.closing:
             return False
         slot.users += 1
         return True
+
+    def may_join(self, adapter: int, tenant: str, now: float) -> bool:
+        """Whether `join` would let it in."""
+        slot = self._held.get(adapter)
+        return self._may_open(tenant, now) if slot is None else not slot.closing
 
     def join_as_guest(self, adapter: int, tenant: str, now: float) -> bool:
         """The same for who has to make room for all others: only while nobody waits."""
@@ -118,6 +142,8 @@ class Slots:
         """Stand in line; `ticket.go` may be called before this returns."""
         self._lines.setdefault(ticket.tenant, {}).setdefault(ticket.adapter, []).append(ticket)
         self._let_in(now)
+        if ticket.tenant in self._lines:
+            self._note_lack(ticket.tenant, now)
 
     def give_up(self, ticket: Ticket, now: float) -> None:
         """Stand in line no more. One who was told to go leaves instead."""
@@ -132,8 +158,11 @@ class Slots:
         slot = self._held[adapter]
         slot.users -= 1
         if slot.users:
+            slot.served += 1
             return
         del self._held[adapter]
+        if self._needs and (need := self._needs.get(slot.tenant)) and self._number[slot.tenant] >= need.number:
+            need.until_s = now + KEPT_S
         if left := self._number[slot.tenant] - 1:
             self._number[slot.tenant] = left
         else:
@@ -143,23 +172,64 @@ class Slots:
 
     def review(self, now: float) -> float | None:
         """Close a slot if it is time to; seconds until this is to be asked again, `None` when nobody waits."""
+        if self._needs:
+            self._let_in(now)  # what was kept may be so no more
         if (first := self._first()) is None:
             return None
-        adapter = self._to_close(first[0])
+        tenant = first[0]
+        adapter = self._to_close(tenant)
         if adapter is None:
             return HELD_S
         slot = self._held[adapter]
         due_s = max(slot.since_s, self._closed_s) + HELD_S - now
         if due_s > 0:
             return due_s
-        slot.closing, self._closed_s = True, now
-        self._on_closed(adapter)
+        self._closed_s = now
+        self._close(adapter)
+        if slot.tenant != tenant and not slot.falls_free_soon(now) and (own := self._own(tenant, now)) is not None:
+            self._close(own)
         return HELD_S
 
-    def _may_open(self, tenant: str) -> bool:
+    def _close(self, adapter: int) -> None:
+        self._held[adapter].closing = True
+        self._on_closed(adapter)
+
+    def _own(self, tenant: str, now: float) -> int | None:
+        """A tenant's slot that soon falls free and was open for long enough; `None` also when one is closed already."""
+        own = {adapter: slot for adapter, slot in self._held.items() if slot.tenant == tenant}
+        if any(slot.closing for slot in own.values()):
+            return None
+        soon = (one for one, slot in own.items() if now - slot.since_s >= HELD_S and slot.falls_free_soon(now))
+        return next(soon, None)
+
+    def _note_lack(self, tenant: str, now: float) -> None:
+        """It must wait: keep what it lacks from now on, of what another has more."""
+        self._needs = {
+            one: need
+            for one, need in self._needs.items()
+            if now < need.until_s or self._number.get(one, 0) >= need.number
+        }
+        own = self.held_by(tenant)
+        fair = (own + max(self._number.values(), default=0)) // 2
+        number = min(own + len(self._lines[tenant]), fair)
+        if number > own:
+            self._needs[tenant] = _Need(number, now + KEPT_S)
+
+    def _kept_from(self, tenant: str, now: float) -> int:
+        """Free slots that others lack who would have no more with them than this tenant has."""
+        own = self.held_by(tenant)
+        return sum(
+            max(0, need.number - self.held_by(one))
+            for one, need in self._needs.items()
+            if one != tenant and need.number <= own and now < need.until_s
+        )
+
+    def _may_open(self, tenant: str, now: float) -> bool:
         free = self.most - len(self._held)
-        if free <= 0 or free > self._reserve or tenant not in self._number:
-            return free > 0
+        if free <= 0 or (self._needs and free <= self._kept_from(tenant, now)):
+            return False
+        if free > self._reserve or tenant not in self._number:
+            return True
         return self._tenants() <= len(self._number) - (NOBODY in self._number)  # then there is nobody to come
 
     def _open(self, adapter: int, tenant: str, now: float) -> _Slot:
@@ -172,8 +242,8 @@ class Slots:
             tenant, adapter = first
             slot = self._held.get(adapter)
             if slot is not None:  # it was closed for somebody who does not wait any more, or has another one by now
-                slot.closing, slot.since_s = False, now
-            elif self._may_open(tenant):
+                slot.closing, slot.since_s, slot.served = False, now, 0
+            elif self._may_open(tenant, now):
                 slot = self._open(adapter, tenant, now)
             else:
                 return

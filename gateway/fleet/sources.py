@@ -146,6 +146,7 @@ def handling_of(engine: Engine, base: BaseInfo, settings: GatewaySettings) -> Ha
         settings.engine_hung_after_s,
         settings.engine_breaches,
         settings.engine_breach_window_s,
+        settings.engine_load_timeout_s,
     )
 
 

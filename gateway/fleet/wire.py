@@ -22,7 +22,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from gateway.breaches import Breach
 from gateway.engines.engine import Engine, EngineStatus
 from gateway.fleet.channel import Channel, LinkBroken
-from gateway.fleet.slot_messages import Sharing, SlotClosing, SlotGiven, SlotLeft, SlotsHeld, SlotWanted
+from gateway.fleet.slot_messages import Proving, Sharing, SlotClosing, SlotGiven, SlotLeft, SlotsHeld, SlotWanted
 from gateway.handoffs import Endpoint
 from gateway.limits.lending import CapWish, Grants, RateWish
 from gateway.metrics.counts import AskSamples, AskTraffic, Counted
@@ -266,6 +266,7 @@ FromController = (
     | Sharing
     | SlotGiven
     | SlotClosing
+    | Proving
 )
 
 _FROM_WORKER: TypeAdapter[FromWorker] = TypeAdapter(Annotated[FromWorker, Field(discriminator="kind")])

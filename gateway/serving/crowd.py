@@ -7,11 +7,14 @@ else, and the connections to engines, and the database.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from itertools import islice
 
 from gateway.client_address import Networks, block_of, is_within
+from gateway.told_together import EVERY_S, Seen, ToldTogether
 
+log = logging.getLogger("switchyard.door")
 OWN_FILES = 128
 """Kept for the database, the journal, the fleet and logs."""
 LOOKED_AT = 16
@@ -93,6 +96,8 @@ class Crowd:
         self._of_address: Counter[str] = Counter()
         self._of_tenant: Counter[str] = Counter()
         self.count = 0
+        self.unreadable = ToldTogether(_tell)
+        """Connections that were closed as what came on them is no HTTP."""
 
     def enter(self, transport: asyncio.Transport, address: str) -> Guest | None:
         """A new connection; `None`: there is no room for it."""
@@ -154,6 +159,14 @@ class Crowd:
 
     def _of_most(self, guests: dict[Guest, None]) -> Guest | None:
         return max(islice(guests, LOOKED_AT), key=lambda one: self._of_tenant[one.tenant], default=None)
+
+
+def _tell(seen: Seen) -> None:
+    (_, address), most = seen.most_common(1)[0]
+    log.warning(
+        "what came on %d connections in %g s is no HTTP/1.1, such as TLS; %d of them were from %s",
+        seen.total(), EVERY_S, most, address,
+    )  # fmt: skip
 
 
 def _one_less(counts: Counter[str], name: str) -> None:

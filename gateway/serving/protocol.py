@@ -250,6 +250,7 @@ class BoundedProtocol(PlainProtocol):
         """Refuse what is no HTTP; but in the middle of an answer there is nothing to be said, and the answer that is
         due may be another request's.
         """
+        self.crowd.unreadable.note("", self.client[0] if self.client else "")
         if self._serves and not self._waits_for_body:
             self.transport.abort()
         elif not self.transport.is_closing():

@@ -33,7 +33,7 @@ END_BYTES = 2_000
 
 
 class Bounds(Protocol):
-    """How long an engine may say nothing, in seconds, and how long an answer in one piece may be."""
+    """How long an engine may say nothing, in seconds, and how long answers may be, in bytes."""
 
     @property
     def head_timeout_s(self) -> float:
@@ -50,6 +50,10 @@ class Bounds(Protocol):
     @property
     def max_answer_bytes(self) -> int:
         """Memory for an answer in one piece, and for an event."""
+
+    @property
+    def engine_token_bytes(self) -> int:
+        """Of a token of an answer, with the event around it, at most."""
 
 
 class Forward:
@@ -83,7 +87,7 @@ class Forward:
         self._weight = _weight(request)
         self._kept_bytes = 0
         self._context = engine.status.max_model_len
-        most = most_of(request, admitted.bill, self._context)
+        most = most_of(request, admitted.bill, self._context, bounds.engine_token_bytes)
         count.most_prompt, count.most_completion, self._left_bytes = most
         self._exchange: Exchange = engine.client.post(
             kind.paths[dialect.asks],

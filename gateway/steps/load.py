@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Set
+from collections.abc import Callable, Set
 from types import TracebackType
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from gateway.breaches import Breach
 from gateway.engines.connection import CannotLoad, EngineUnreachable
-from gateway.engines.names import digest_in
 from gateway.errors import Overloaded, RateLimited
-from gateway.fleet.adapter_slots import AdapterSlots
+from gateway.fleet.adapter_slots import AdapterSlots, Running, running_as
 from gateway.fleet.breaker import Breaker
 from gateway.fleet.line import Lines, OnEngine, Seat
 from gateway.fleet.second_asks import SecondAsks
@@ -21,8 +20,6 @@ from gateway.handoffs import Arm, Endpoint
 from registry.catalog.snapshot import VersionEntry
 from telemetry.spans import Span, part_of
 
-ZERO_ADAPTER = 0
-"""In place of a version's id: what serves the base where it is served through an adapter."""
 RETRY_AFTER_S = 2
 
 
@@ -43,8 +40,10 @@ class Fleet(Protocol):
         traffic now.
         """
 
-    async def ensure(self, engine_url: str, version: VersionEntry) -> None:
-        """Make a cold adapter resident. Raises `ColdAdapterFailed`."""
+    async def ensure(self, engine_url: str, version: VersionEntry, on_proving: Callable[[], object]) -> None:
+        """Make a cold adapter resident; `on_proving` is called when it is loaded, and its proof begins. Raises
+        `ColdAdapterFailed`.
+        """
 
     def lost(self, engine_url: str, name: str) -> None:
         """The engine does not know this name any more."""
@@ -59,13 +58,6 @@ class Fleet(Protocol):
         """Something is wrong with an engine; look now."""
 
 
-class _Running(NamedTuple):
-    """One of the adapters that run on an engine, and whose it is."""
-
-    number: int
-    tenant: str
-
-
 class Load:
     """Async context; its value is the name under which the engine knows the arm.
 
@@ -73,7 +65,7 @@ class Load:
     come back later. For a copy of a request nothing is loaded, and nothing is waited for.
     """
 
-    __slots__ = ("_arm", "_engine_url", "_fleet", "_is_copy", "_pin", "_running", "_seat", "_span", "_wait_s")
+    __slots__ = ("_arm", "_claim", "_engine_url", "_fleet", "_is_copy", "_pin", "_running", "_seat", "_span", "_wait_s")
 
     def __init__(
         self,
@@ -94,8 +86,10 @@ class Load:
         self._is_copy = is_copy
         self._span = span
         self._seat = seat
-        self._running: _Running | None = None
+        self._running: Running | None = None
         """The adapter among those that run on the engine, once it is."""
+        self._claim: asyncio.Task[None] | None = None
+        """Who stands in line for that."""
         self._pin: Pin | None = None
 
     async def __aenter__(self) -> str:
@@ -143,7 +137,7 @@ class Load:
 
     def _joins(self, name: str) -> bool:
         """Whether it may run now under this name; a base of its own takes no slot."""
-        adapter = self._adapter(name)
+        adapter = running_as(self._arm, name)
         if adapter is None:
             return True
         slots = self._fleet.slots
@@ -153,36 +147,39 @@ class Load:
         self._running = adapter
         return True
 
-    def _adapter(self, name: str) -> _Running | None:
-        if (version := self._arm.version) is not None:
-            return _Running(version.id, version.tenant)
-        return _Running(ZERO_ADAPTER, NOBODY) if digest_in(name) is not None else None
-
     def _leave(self) -> None:
         if self._running is not None:
             self._fleet.slots.leave(self._engine_url, self._running.number)
             self._running = None
 
     async def _waited_for(self) -> str:
-        """The name once it is resident and has a slot. A slot is waited for without a hold on the adapter, which may
-        make room for others meanwhile; then it is loaded once more.
+        """The name once it is resident and has a slot, which is waited for from the begin of its proof on: that needs
+        one too. A slot is waited for without a hold on the adapter, which may make room for others meanwhile; then it
+        is loaded once more.
         """
         waits_for_slot = False
         try:
             async with asyncio.timeout(self._wait_s):
                 name = self._resident_name() or await self._loaded()
-                if not self._joins(name):
+                if self._claim is not None or not self._joins(name):
                     waits_for_slot = True
-                    await self._slot_on(name)
+                    await self._slot_on()
                     waits_for_slot = False
                     name = self._resident_name() or await self._loaded()
                 return name
         except TimeoutError:
-            self._leave()
+            await self._give_up()
             raise self._no_slot() if waits_for_slot else self._loading() from None
         except BaseException:
-            self._leave()
+            await self._give_up()
             raise
+
+    async def _give_up(self) -> None:
+        """Have no slot, and wait for none."""
+        if self._claim is not None and not self._claim.done():
+            self._claim.cancel()
+            await asyncio.wait((self._claim,))
+        self._leave()
 
     async def _loaded(self) -> str:
         """Its name, once the controller has loaded it."""
@@ -190,7 +187,7 @@ class Load:
             raise EngineUnreachable("the engine cannot serve its base model yet")
         try:
             with part_of(self._span, f"wait for load {self._arm.public_name}"):
-                await self._fleet.ensure(self._engine_url, self._arm.version)
+                await self._fleet.ensure(self._engine_url, self._arm.version, self._begin_claim)
         except ColdAdapterFailed as error:
             if error.permanent:
                 raise Overloaded(error.reason, param="model", code="model_quarantined") from error
@@ -206,12 +203,22 @@ class Load:
             raise EngineUnreachable(f"{self._arm.public_name} left the engine while it was being loaded")
         return name
 
-    async def _slot_on(self, name: str) -> None:
-        adapter = self._adapter(name)
-        assert adapter is not None
-        with part_of(self._span, f"wait for slot {self._arm.public_name}"):
-            await self._fleet.slots.wait(self._engine_url, adapter.number, adapter.tenant)
+    def _begin_claim(self) -> None:
+        adapter = running_as(self._arm, self._resident_name())
+        if self._claim is None and self._running is None and adapter is not None:
+            self._claim = asyncio.create_task(self._claimed(adapter))
+
+    async def _claimed(self, adapter: Running) -> None:
+        slots = self._fleet.slots
+        if not slots.join(self._engine_url, adapter.number, adapter.tenant):
+            await slots.wait(self._engine_url, adapter.number, adapter.tenant)
         self._running = adapter
+
+    async def _slot_on(self) -> None:
+        self._begin_claim()
+        if self._claim is not None:
+            with part_of(self._span, f"wait for slot {self._arm.public_name}"):
+                await self._claim
 
     def _loading(self) -> Overloaded:
         return Overloaded(

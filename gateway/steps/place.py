@@ -19,6 +19,8 @@ class EngineLoad(NamedTuple):
     in_flight: Mapping[str, int]
     has_room: Callable[[EngineView], bool]
     """Whether one more request may run there now."""
+    has_slot: Callable[[EngineView, Arm], bool]
+    """Whether the arm's adapter may be one of those that run there now."""
 
 
 def place(
@@ -28,7 +30,8 @@ def place(
 
     `unable` are URLs that have failed this request, `avoided` those that fail often (tried when there is nothing else).
     An overloaded choice spills: to an engine that holds the arm, else to the next one in the order of its homes that is
-    not overloaded, which will load it. `None` when no engine of the arm's base has room.
+    not overloaded, which will load it. So does one that has no slot for it, where another has: a slot and, if that one
+    does not hold the arm, a place that is free. `None` when no engine of the arm's base has room.
     """
     able = {engine.url: engine for engine in view.able(arm) if engine.url not in unable and load.has_room(engine)}
     if not able:
@@ -43,10 +46,18 @@ def place(
     warm = [engine for engine in order[:copies] if _holds(engine, arm)] or holders
     best = min(warm, key=lambda engine: load.in_flight.get(engine.url, 0)) if warm else order[0]
     most = max(SPILL_FLOOR, SPILL_FACTOR * sum(load.in_flight.get(engine.url, 0) for engine in order) / len(order))
-    if load.in_flight.get(best.url, 0) >= most:
-        best = next((one for one in [*holders, *order] if load.in_flight.get(one.url, 0) < most), best)
-    return best
+    spills = load.in_flight.get(best.url, 0) >= most
+    if not spills and load.has_slot(best, arm):
+        return best
+    others = [one for one in (*holders, *order) if load.in_flight.get(one.url, 0) < most]
+    at_once = (one for one in others if load.has_slot(one, arm) and (spills or _holds(one, arm) or _has_place(one)))
+    return next(at_once, others[0] if spills and others else best)
 
 
 def _holds(engine: EngineView, arm: Arm) -> bool:
     return engine.status.base_name is not None if arm.version is None else arm.version.id in engine.resident
+
+
+def _has_place(engine: EngineView) -> bool:
+    """Whether it can load one without another's making room; two places are a swap's and the adapter of zeros'."""
+    return len(engine.resident) < engine.declared.places - 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from registry.audit.store import AuditEntry
+    from registry.heads import Head
 
 audit = typer.Typer(
     add_completion=False,
@@ -75,17 +77,56 @@ def show_order(
     say(*_lines(entry))
 
 
+@audit.command("heads")
+def show_heads(json_output: bool = JsonFlag) -> None:
+    """Show where the audit log, decisions, prices, engine costs and usage end, for `verify --heads`."""
+    with open_registry() as registry:
+        heads = registry.heads.all()
+    if json_output:
+        print_json([head._asdict() for head in heads])
+    else:
+        say(*(str(head) for head in heads))
+
+
 @audit.command("verify")
-def verify(json_output: bool = JsonFlag) -> None:
+def verify(
+    heads: Path | None = typer.Option(
+        None,
+        "--heads",
+        exists=True,
+        dir_okay=False,
+        help="A file in which heads stand, as `audit heads` or a gateway's log tells them: proves too that no log has "
+        "lost its end since.",
+    ),
+    json_output: bool = JsonFlag,
+) -> None:
     """Prove that each line is what was written, and that none is missing."""
     with open_registry() as registry:
         proof = registry.audit.prove()
+        known = [] if heads is None else _read_heads(heads)
+        faults = (*proof.faults, *registry.heads.faults(known))
     if json_output:
-        print_json(proof)
+        print_json({"lines": proof.lines, "heads": len(known), "faults": faults})
     else:
-        say(*proof.faults) if proof.faults else say(f"{proof.lines} lines are as they were written")
-    if proof.faults:
+        beside = f", and no log is shorter than any of {len(known)} heads says" if known else ""
+        say(*faults) if faults else say(f"{proof.lines} lines are as they were written{beside}")
+    if faults:
         raise typer.Exit(1)
+
+
+def _read_heads(path: Path) -> list[Head]:
+    """Raises `InvalidInput` for a file without any."""
+    from registry.errors import InvalidInput
+    from registry.heads import heads_in
+
+    known = heads_in(path.read_text(errors="replace"))
+    if not known:
+        raise InvalidInput(
+            f"heads is {str(path)!r}, in which no head stands (head:audit#57=1f0c…); `switchyard audit heads` shows "
+            "some, and a gateway's log has lines `logs end with …`",
+            param="heads",
+        )
+    return known
 
 
 def _order(entry: AuditEntry) -> str:

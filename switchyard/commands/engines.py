@@ -38,6 +38,9 @@ def add(
     base: str | None = typer.Option(None, "--base", help="Base model that it serves; default: as the settings say."),
     platform: str | None = typer.Option(None, "--platform", help="Its hardware, cpu or gpu."),
     max_cpu_loras: int | None = typer.Option(None, "--max-cpu-loras", help="As it was started with."),
+    max_num_seqs: int | None = typer.Option(
+        None, "--max-num-seqs", help="Requests that it runs at once, as it was started with."
+    ),
     prompt_logprobs: bool | None = typer.Option(
         None, "--prompt-logprobs/--no-prompt-logprobs", help="Whether it survives log-probabilities of prompts."
     ),
@@ -59,6 +62,7 @@ def add(
         "base": base,
         "platform": platform,
         "max_cpu_loras": max_cpu_loras,
+        "max_num_seqs": max_num_seqs,
         "prompt_logprobs": prompt_logprobs,
         "key_variable": key_variable,
         "id": id_,

@@ -25,6 +25,7 @@ from typing import Any
 import httpx
 import psutil
 
+from gateway.fleet.adapter_slots import AdapterSlots
 from gateway.fleet.homes import Homes
 from gateway.fleet.line import Room
 from gateway.fleet.view import FleetView
@@ -99,7 +100,7 @@ def _path_us(house: House, catalog: Catalog, names: list[str]) -> float:
             resident[urls[number // 2 % 4]][version.id] = f"a-{version.manifest_digest[7:23]}-{number}"
     (base,) = catalog.bases.values()
     engines = tuple(engine_view(url, base_digest=base.digest, resident=resident[url]) for url in urls)
-    load = EngineLoad({url: number for number, url in enumerate(urls)}, Room().at)
+    load = EngineLoad({url: number for number, url in enumerate(urls)}, Room().at, AdapterSlots().has_one)
     medians = []
     for _ in range(PASSES):
         view, took_ns = FleetView(engines, Homes(dict.fromkeys(urls, 16)), {}), []

@@ -23,7 +23,7 @@ from gateway.engines.managed import ManagedEngine
 from gateway.engines.residency import Resident
 from gateway.errors import BadRequest
 from gateway.fleet.eviction import Claims
-from gateway.fleet.loading import Loading
+from gateway.fleet.loading import Loading, LoadLimits
 from gateway.serving.protocol import MAX_HEAD_BYTES, BoundedProtocol
 from loadtest.testing import free_port
 from registry.catalog.snapshot import VersionEntry
@@ -270,7 +270,7 @@ async def test_a_full_proof_asked_for_in_the_turn_in_which_a_plain_load_ends_doe
     engine = managed_engine(f"http://127.0.0.1:{free_port()}")
     nothing: Any = None
     office: Any = QuietOffice()
-    loading = LoadingAtTheGate(nothing, nothing, FirstTerm(), Claims(), office, nothing, most_queued=1)
+    loading = LoadingAtTheGate(nothing, nothing, FirstTerm(), Claims(), office, nothing, limits=LoadLimits(1))
     loading.gate = asyncio.get_running_loop().create_future()
     version = VersionEntry(1, "acme/triage@1.0", "acme", "triage", "1.0", "sha256:0", "sha256:1", None, 0, 1)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -80,6 +82,34 @@ def test_long_answers_take_no_places_that_another_tenant_needs(filled: House) ->
             assert answer.status_code == 200, answer.text
 
 
+def test_a_cold_adapter_is_proven_and_served_though_its_tenants_other_one_is_always_busy(filled: House) -> None:
+    """Its proof is a request, which the engine begins when a slot is free: nobody would ever leave one."""
+    with run_stack(filled, engines=({"max_loras": 4},)) as stack, ThreadPoolExecutor(3) as callers:
+        stack.wait_resident(OTHER)
+        filled.publish("globex/cold")
+        stack.wait_revision()
+        stack.chat(OTHER, key="globex")
+        wait_until("the number of slots to be known", lambda: stack.worker.view().engines[0].status.slots == 4)
+        stack.faults(token_ms=50)
+        with streams(stack, *STORM[:3]) as answers:
+            wait_until("the streams to run", lambda: running(stack) == 3)
+            done = threading.Event()
+
+            def keep_busy(after_s: float) -> None:
+                time.sleep(after_s)
+                while not done.is_set():
+                    stack.chat(OTHER, key="globex", max_tokens=4, min_tokens=4)
+
+            busy = [callers.submit(keep_busy, number / 10) for number in range(2)]
+            wait_until("the other to be busy", lambda: running(stack) >= 4)
+            answer = stack.chat("globex/cold@1.0", key="globex", max_tokens=1)
+            done.set()
+            assert answer.status_code == 200, answer.text
+            assert not any(one.done() for one in answers), "the others were to be at it still"
+            for one in busy:
+                one.result()
+
+
 def test_a_storm_of_cold_adapters_makes_another_tenant_wait_for_one_load(filled: House) -> None:
     with run_stack(filled) as stack, ThreadPoolExecutor(len(STORM) + 1) as callers:
         stack.wait_resident(OTHER)
@@ -98,6 +128,25 @@ def test_a_storm_of_cold_adapters_makes_another_tenant_wait_for_one_load(filled:
         assert answer.status_code == 200, answer.text
         assert stack.state()["loads"] <= before + 3, "the one that ran, its own, and one that began since"
         assert {one.result().status_code for one in storm} == {200}
+
+
+def test_loads_pause_while_they_would_take_much_of_the_time_of_others_streams_and_no_longer(filled: House) -> None:
+    """An answer is given up after 30 s; by the seconds of the first load the second would wait for longer."""
+    with run_stack(filled, engine_load_share=0.001) as stack, ThreadPoolExecutor(2) as callers:
+        stack.wait_resident(OTHER)
+        (engine,), loading = stack.controller.engines, stack.controller.loading
+        stack.faults(token_ms=50, load_ms=60)
+        other = callers.submit(stack.chat, OTHER, key="globex", **LONG)
+        wait_until("it to be reported", lambda: stack.controller.hub.running_on(engine.url) == 1)
+        assert stack.chat(f"{STORM[0]}@1.0", max_tokens=1).status_code == 200
+        before = stack.state()["loads"]
+        second = callers.submit(stack.chat, f"{STORM[1]}@1.0", max_tokens=1)
+        wait_until("it to pause", lambda: loading.running_on(engine.url) == 1 and not engine.loading.locked())
+        assert stack.state()["loads"] == before
+        assert not other.done()
+        stack.faults(token_ms=0, load_ms=0)
+        assert other.result().status_code == 200
+        assert second.result().status_code == 200, second.result().text
 
 
 def test_a_tenant_has_a_bounded_number_of_loads_in_the_queue_and_is_told_so(filled: House) -> None:

@@ -242,10 +242,11 @@ def test_an_engine_is_added_and_removed_by_command_and_one_of_the_settings_is_no
 ) -> None:
     with run_engines(shop, {}, {}) as (first, second), run_gateway(shop, [first]) as stack:
         done = at(stack, command)
-        added = done("engines", "add", second.url, "--base", "tiny")
+        added = done("engines", "add", second.url, "--base", "tiny", "--max-num-seqs", "5")
         assert f"{second.url} is in the fleet" in added.out
         stack.wait_state(second, "up")
-        assert [one["source"] for one in done("engines", "list", "--json").document] == ["settings", "admin"]
+        listed = done("engines", "list", "--json").document
+        assert [(one["source"], one["max_num_seqs"]) for one in listed] == [("settings", None), ("admin", 5)]
         assert "has left the fleet" in done("engines", "remove", second.url, "--wait").out
         assert second.url not in done("engines", "list").out
         refused = command("engines", "remove", first.url, "--url", stack.url)

@@ -231,3 +231,17 @@ def test_an_ipv6_client_is_its_network(address: str, block: str) -> None:
 def test_a_proxy_that_is_trusted_says_who_asks(peer: str, forwarded: list[bytes], address: str) -> None:
     headers = [(b"x-forwarded-for", one) for one in forwarded]
     assert address_of(peer, headers, [ip_network("10.0.0.0/8")]) == address
+
+
+def test_what_is_no_http_is_told_of_in_one_line_however_much_there_was(caplog: pytest.LogCaptureFixture) -> None:
+    crowd = Crowd()
+    with serving(crowd) as port:
+        for _ in range(5):
+            with socket.create_connection((HERE, port), timeout=DEADLINE_S) as client:
+                client.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")  # the begin of TLS
+                with client.makefile("rb") as file:
+                    assert file.read().startswith(b"HTTP/1.1 400 ")
+        assert caplog.messages == []
+        crowd.unreadable.tell()
+    (line,) = caplog.messages
+    assert line == f"what came on 5 connections in 10 s is no HTTP/1.1, such as TLS; 5 of them were from {HERE}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway import door
+from gateway import door, told_together
 from gateway.door import MOST_ADDRESSES, Door, LoopTurns
 from gateway.metrics.families import Family
 from tests.support.stack import CHAT, Stack, open_house, run_stack
@@ -22,7 +22,7 @@ GUESSES = 5
 def guarded(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     """A gateway that answers five guesses a minute at once, and others soon."""
     monkeypatch.setattr(door, "LATE_S", 0.01)
-    monkeypatch.setattr(door, "LOG_EVERY_S", 0.05)
+    monkeypatch.setattr(told_together, "EVERY_S", 0.05)
     with open_house(tmp_path_factory.mktemp("guarded")) as house:
         house.tenant("acme")
         house.publish("acme/triage")
@@ -83,7 +83,7 @@ def test_addresses_are_forgotten(guarded: Stack) -> None:
 
     asyncio.run(many())
     assert len(own._full_at_s) <= MOST_ADDRESSES
-    assert len(own._seen) <= MOST_ADDRESSES + 2
+    assert len(own.told.seen) <= MOST_ADDRESSES + 2
     assert len(counted) == 3 * MOST_ADDRESSES
 
 

@@ -90,6 +90,21 @@ def test_an_engine_that_was_removed_can_be_added_anew_as_another(house: House) -
         stack.wait_state(second, "up")
 
 
+def test_an_added_engine_runs_as_many_at_once_as_was_said_of_it_or_as_the_settings_say_of_all(house: House) -> None:
+    house.settings = house.settings.model_copy(update={"engine_max_num_seqs": 3})
+    with run_engines(house, {}, {}, {}) as (first, second, third), run_gateway(house, [first]) as stack:
+        admin = admin_of(stack)
+        added = admin.post("/engines", url=second.url, max_num_seqs=2, pool="night")
+        assert (added["max_num_seqs"], added["pool"]) == (2, "night")
+        assert admin.post("/engines", url=third.url)["max_num_seqs"] == 3
+        stack.wait_state(second, "up")
+        stack.wait_state(third, "up")
+        assert [one["max_num_seqs"] for one in admin.get("/engines")["engines"]] == [3, 2, 3]
+        wait_until("its seats to be known", lambda: stack.worker.lines.room.most.get(second.url) == 2)
+        status, _ = admin.refused("POST", "/engines", json={"url": second.url, "max_num_seqs": 0})
+        assert status == 400
+
+
 def test_a_removal_is_taken_back_by_adding_the_engine_again(house: House) -> None:
     key = house.key("acme", "base")
     with run_engines(house, {}, {}) as (first, second), run_gateway(house, [first]) as stack:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from gateway.api.hosts import Hosts
 from gateway.settings import GatewaySettings
-from tests.support.stack import CHAT, MESSAGES, Stack
+from tests.support.stack import CHAT, MESSAGES, House, Stack, run_stack
 
 ADMIN = 9_000
 
@@ -84,6 +84,20 @@ def test_what_is_no_name_is_said_at_the_start() -> None:
     assert GatewaySettings(allowed_hosts="LLM.example.com, *.example.org").allowed_hosts == [
         "llm.example.com", "*.example.org",
     ]  # fmt: skip
+
+
+def test_a_gateway_that_has_names_answers_no_other(house: House) -> None:
+    with run_stack(house, allowed_hosts=["llm.example.com"]) as stack:
+        for path, key in (
+            ("/v1/models", f"Bearer {house.keys['acme']}"),
+            ("/admin/v1/me", stack.operator["Authorization"]),
+        ):
+            for name, status in (("evil.example", 421), ("llm.example.com", 200), ("127.0.0.1", 200)):
+                answered, found = ask(stack.url, [f"Host: {name}", f"Authorization: {key}"], path)
+                assert answered == status
+                assert status == 200 or found["error"]["code"] == "unknown_host"
+        status, found = ask(stack.url, ["Host: evil.example"], CHAT, "POST", "{}")
+        assert (status, found["error"]["code"]) == (421, "unknown_host")
 
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/models", "/v1/files", "/v1/account", "/admin/v1/me", "/metrics"])

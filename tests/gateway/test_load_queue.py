@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from gateway.fleet.eviction import RECENT_S, Claims, first_to_go
+from gateway.fleet.load_pace import WINDOW_S, LoadPace
 from gateway.fleet.load_queue import LoadQueue
 
 A, B, C = "acme", "bolt", "cord"
@@ -97,6 +98,47 @@ async def test_a_load_that_is_given_up_as_its_turn_comes_hands_it_on() -> None:
     await asyncio.gather(first, last)
     assert run.began in ([A, C], [A, B, C])
     assert run.began[-1] == C
+
+
+async def test_a_tenant_that_must_pause_is_passed_by_and_goes_on_when_it_need_not() -> None:
+    queue, began, pauses = LoadQueue(), list[str](), {A: 60.0}
+
+    async def load(tenant: str) -> None:
+        async with queue.turn(tenant, lambda: pauses.get(tenant, 0.0)):
+            began.append(tenant)
+
+    async with asyncio.timeout(60):
+        paused = asyncio.create_task(load(A))
+        await asyncio.sleep(0)
+        await load(B)
+        assert (began, queue.waiting(A)) == ([B], 1)
+        pauses.clear()
+        await paused
+    assert began == [B, A]
+
+
+def test_a_tenant_loads_a_few_at_once_and_then_its_share() -> None:
+    pace, share, now, began = LoadPace(0.1), 0.1, 0.0, list[float]()
+    while now < 1000:
+        now += pace.pause_s(A, now)
+        began.append(now)
+        now += 0.5
+        pace.took(A, 0.5, now)
+    assert began[:3] == [0.0, 0.5, 1.0], "as long as it has taken no more than its share of the last while"
+    assert 0.5 * len(began) == pytest.approx(share * (now + WINDOW_S), rel=0.02)
+    assert pace.pause_s(B, now) == 0, "nor does another pay for it"
+
+
+def test_what_one_has_loaded_is_forgotten_and_whoever_may_take_all_never_pauses() -> None:
+    pace = LoadPace(0.1)
+    pace.took(A, 2.0, 0.0)
+    assert pace.pause_s(A, 0.0) == pytest.approx(8.0)
+    assert pace.pause_s(A, 8.0) == pytest.approx(0.0)
+    pace.took(B, 0.1, 100.0)
+    assert set(pace._taken) == {B}
+    free = LoadPace(1.0)
+    free.took(A, 100.0, 100.0)
+    assert free.pause_s(A, 100.0) == 0
 
 
 def claims(owners: dict[int, str], kept: tuple[int, ...] = (), spare: tuple[int, ...] = ()) -> Claims:

@@ -129,6 +129,9 @@ def test_with_a_listener_of_its_own_everything_of_the_operator_is_there_and_only
             assert httpx.get(f"{admin}{path}").status_code == 200
         assert httpx.get(f"{admin}/readyz").json()["engines"] == {engine.url: "ok"}
         assert httpx.get(f"{admin}/admin/v1/fleet").status_code == 401
+        for path in (*SHOWS, "/admin/v1/fleet"):
+            assert httpx.get(f"{admin}{path}", headers={"Host": "evil.example", **key}).status_code == 421
+        assert httpx.get(f"{gateway.url}/readyz", headers={"Host": "any.example"}).status_code == 200
         for name, value in gateway.environment.items():
             monkeypatch.setenv(name, value)
         with admin_client(None) as client:

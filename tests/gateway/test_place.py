@@ -21,8 +21,9 @@ ORDER = Homes(dict.fromkeys(URLS, 16)).order(ARM.public_name)
 """The engines in the order of the arm's homes."""
 
 
-def engine(url: str, *, holds: bool, digest: str = DIGEST, base: bool = True) -> EngineView:
-    resident = MappingProxyType({VERSION.id: "a-1"} if holds else {})
+def engine(url: str, *, holds: bool, digest: str = DIGEST, base: bool = True, others: int = 0) -> EngineView:
+    known = {100 + number: f"a-{number}" for number in range(others)}
+    resident = MappingProxyType({VERSION.id: "a-1", **known} if holds else known)
     return engine_view(url, base_digest=digest, base_name="a-zero" if base else None, resident=resident)
 
 
@@ -42,9 +43,12 @@ def chosen(
     limit: int = 512,
     unable: tuple[str, ...] = (),
     avoided: tuple[str, ...] = (),
+    no_slot: tuple[str, ...] = (),
 ) -> str | None:
     known = busy or {}
-    load = EngineLoad(known, lambda engine: known.get(engine.url, 0) < limit)
+    load = EngineLoad(
+        known, lambda engine: known.get(engine.url, 0) < limit, lambda engine, _arm: engine.url not in no_slot
+    )
     found = place(arm, view, load, unable, avoided)
     return found.url if found else None
 
@@ -100,6 +104,22 @@ def test_what_fails_often_comes_last() -> None:
 def test_a_full_engine_gets_nothing_whoever_holds_it() -> None:
     assert chosen(fleet((ORDER[0],)), busy={ORDER[0]: 5}, limit=5) == ORDER[1]
     assert chosen(fleet(ORDER), busy=dict.fromkeys(URLS, 5), limit=5) is None
+
+
+def test_where_no_slot_is_free_another_that_holds_it_and_has_one_serves() -> None:
+    assert chosen(fleet((ORDER[0], ORDER[3])), no_slot=(ORDER[0],)) == ORDER[3]
+    assert chosen(fleet((ORDER[0], ORDER[3])), no_slot=(ORDER[0], ORDER[3])) == ORDER[1]
+
+
+def test_an_engine_with_a_slot_loads_it_where_no_other_must_make_room_for_it() -> None:
+    assert chosen(fleet((ORDER[0],)), no_slot=ORDER[:2]) == ORDER[2]
+    full = tuple(engine(url, holds=url == ORDER[0], others=14) for url in URLS)
+    assert chosen(FleetView(full, Homes(dict.fromkeys(URLS, 16)), {}), no_slot=(ORDER[0],)) == ORDER[0]
+
+
+def test_where_no_engine_has_a_slot_it_waits_at_home() -> None:
+    assert chosen(fleet((ORDER[0],)), no_slot=ORDER) == ORDER[0]
+    assert chosen(fleet((ORDER[0],)), no_slot=ORDER, busy={ORDER[0]: SPILL_FLOOR}) == ORDER[1], "nor is it overloaded"
 
 
 def test_an_engine_of_another_base_never_serves() -> None:

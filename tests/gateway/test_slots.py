@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gateway.fleet.slots import HELD_S, NOBODY, Slots, Ticket
+from gateway.fleet.slots import HELD_S, KEPT_S, NOBODY, Slots, Ticket
 
 A, B, C = "acme", "bolt", "cord"
 
@@ -124,6 +124,65 @@ def test_who_has_most_makes_room_and_then_one_more_where_the_first_has_a_long_an
     assert all(engine.ask(adapter, A) is not None for adapter in (1, 2, 3))
     engine.leave(2)
     assert engine.went == [20, 1], "what was closed is open again as soon as nobody waits before it"
+
+
+def beside_long_answers(*long: int) -> Engine:
+    """Long answers of A, and B's short requests on adapter 10, one of which runs at any time."""
+    engine = Engine(tenants=2)
+    engine.run(A, *long)
+    engine.run(B, 10)
+    for _ in range(20):
+        engine.pass_time(HELD_S / 10)
+        engine.run(B, 10)
+        engine.leave(10)
+    return engine
+
+
+def test_beside_long_answers_of_others_a_tenant_makes_room_for_itself_at_once_where_its_own_are_short() -> None:
+    engine = beside_long_answers(1, 2, 3)
+    engine.ask(11, B)
+    engine.pass_time(0)
+    assert engine.ask(10, B) is not None
+    engine.leave(10)
+    assert engine.went == [11]
+
+
+def test_a_long_answer_of_ones_own_makes_no_room_for_oneself_while_others_have_more() -> None:
+    engine = Engine(tenants=2)
+    engine.run(A, 1, 2, 3)
+    engine.run(B, 10)
+    engine.pass_time(HELD_S)
+    engine.ask(11, B)
+    engine.pass_time(0)
+    engine.run(B, 10)
+
+
+def test_what_a_tenant_has_lacked_is_kept_for_it_from_who_has_more() -> None:
+    engine = beside_long_answers(1, 2, 3)
+    engine.ask(11, B)
+    engine.leave(1)
+    assert engine.went == [11]
+    engine.leave(11)
+    engine.ask(4, A)
+    assert engine.went == [11], "A would have three again"
+    engine.run(B, 11)
+    engine.leave(11)
+    engine.pass_time(KEPT_S - HELD_S)
+    assert engine.went == [11]
+    engine.pass_time(2 * HELD_S)
+    assert engine.went == [11, 4], "B has not needed it for long"
+
+
+def test_nothing_is_kept_from_who_would_have_no_more_than_the_one_that_lacks() -> None:
+    engine = Engine(most=5, tenants=2, reserve=0)
+    engine.run(A, 1, 2, 3, 4)
+    engine.run(B, 10)
+    engine.ask(11, B)
+    for adapter in (1, 2, 3):
+        engine.leave(adapter)
+    engine.leave(11)
+    engine.run(A, 5)
+    assert engine.slots.held_by(A) == 2
 
 
 def test_for_ones_own_sake_one_slot_is_closed_at_a_time() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import json
 import math
 import time
@@ -23,6 +25,7 @@ from gateway.engines.faults import (
     Unintelligible,
     Unreachable,
 )
+from gateway.engines.transport import MOST_BYTES
 from gateway.engines.vllm.control import VllmControl
 from gateway.engines.zero_adapter import write_zero_adapter
 from loadtest.folders import write_adapter, write_proof
@@ -237,6 +240,39 @@ async def test_an_answer_that_does_not_come_in_time_is_called_so() -> None:
         control = VllmControl(server.url)
         with pytest.raises(Unreachable, match=r"a probe broke off: the engine did not begin an answer within 0\.1 s"):
             await control.answers_as("base", "x", timeout_s=0.1)
+        await control.close()
+
+
+async def test_no_answer_is_longer_than_an_engine_can_have_one_whatever_was_asked(adapter: Path) -> None:
+    long = orjson.dumps({"object": "error", "message": "x" * MOST_BYTES})
+    async with answering(document(long)) as control:
+        with pytest.raises(Unreachable, match=f"more than {MOST_BYTES} bytes"):
+            await control.answers_as("base", "x")
+        with pytest.raises(Unreachable, match=f"more than {MOST_BYTES} bytes"):
+            await control.load_adapter(NAME, adapter)
+        with pytest.raises(Unreachable, match=f"more than {MOST_BYTES} bytes"):
+            await control.models()
+
+
+async def test_a_packed_answer_is_not_unpacked_as_none_was_asked_for() -> None:
+    packed = gzip.compress(orjson.dumps({"model": "base", "x": "x" * MOST_BYTES}))
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+    async with answering(head + packed) as control:
+        with pytest.raises(Unintelligible):
+            await control.answers_as("base", "x")
+
+
+async def test_an_answer_that_comes_byte_by_byte_has_no_more_time_than_one_that_does_not_come() -> None:
+    async def trickle(connection: Connection) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        while not connection.reader.at_eof():
+            await connection.send(b"x")
+            await asyncio.sleep(0.01)
+
+    async with raw_server(trickle) as server, asyncio.timeout(60):
+        control = VllmControl(server.url)
+        with pytest.raises(Unreachable, match="a probe broke off"):
+            await control.answers_as("base", "x", timeout_s=0.2)
         await control.close()
 
 

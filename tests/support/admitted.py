@@ -25,6 +25,7 @@ class Patience:
     answer_timeout_s: float = 5.0
     idle_timeout_s: float = 5.0
     max_answer_bytes: int = 1 << 26
+    engine_token_bytes: int = 2_048
 
 
 @dataclass(frozen=True)

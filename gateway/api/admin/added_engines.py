@@ -29,6 +29,9 @@ class NewEngineOrder(Order):
     base: str | None = Field(None, description="Public name of the base model that it serves.")
     platform: Platform | None = Field(None, description="Its hardware.")
     max_cpu_loras: int | None = Field(None, ge=3, le=100_000, description="Its --max-cpu-loras.")
+    max_num_seqs: int | None = Field(
+        None, gt=0, le=1_000_000, description="Its --max-num-seqs: requests that it runs at once."
+    )
     prompt_logprobs: bool | None = Field(None, description="Whether it survives log-probabilities of prompts.")
     key_variable: str | None = Field(
         None,
@@ -53,6 +56,7 @@ class AddedEngineDocument(Shape):
     base_digest: str = Field(description="Digest of its base model.")
     platform: Platform = Field(description="Its hardware.")
     places: int = Field(description="Adapters that it can hold: its --max-cpu-loras.")
+    max_num_seqs: int | None = Field(description="Requests that it runs at once; null: 1024.")
     prompt_logprobs: bool = Field(description="Whether it survives log-probabilities of prompts.")
     key_variable: str | None = Field(description="Where its key is, if it has one of its own.")
     kind: str = Field(description="What it is.")
@@ -120,6 +124,8 @@ def _add(order: NewEngineOrder, url: str, registry: Registry, settings: GatewayS
         kind=order.kind,
         source="admin",
         id=order.id,
+        max_num_seqs=order.max_num_seqs or settings.engine_max_num_seqs,
+        pool=order.pool,
     )
     row = registry.added_engines.add(url, document_of(engine), actor=order.actor)
     return AddedEngineDocument(**row.declared, actor=row.actor, added_at_ms=row.added_at_ms)

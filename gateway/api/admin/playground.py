@@ -166,7 +166,7 @@ class Playground:
     async def _engine_with(self, arm: Arm) -> EngineView:
         """One that holds the version, and has loaded it if need be."""
         house = self._office.house
-        load = EngineLoad(house.fleet.in_flight.by_engine, house.fleet.lines.room.at)
+        load = EngineLoad(house.fleet.in_flight.by_engine, house.fleet.lines.room.at, house.fleet.slots.has_one)
         engine = place(arm, house.fleet.view(), load, (), ())
         if engine is None:
             raise Overloaded(

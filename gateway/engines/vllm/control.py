@@ -24,7 +24,7 @@ from gateway.engines.faults import (
     Unintelligible,
     Unreachable,
 )
-from gateway.engines.kind import Card, Word
+from gateway.engines.kind import LOAD_TIMEOUT_S, Card, Word
 from gateway.engines.look import Look
 from gateway.engines.probes import PROBE_TIMEOUT_S, ProbeLog
 from gateway.engines.transport import engine_http
@@ -37,11 +37,8 @@ from gateway.engines.vllm.prompt_counting import TRIED, questions
 from gateway.engines.vllm.tokens import VllmTokens
 from gateway.handoffs import Ability, Endpoint
 
-LOAD_TIMEOUT_S = 120.0
 CONTROL_TIMEOUT_S = 10.0
 LOOK_TIMEOUT_S = 2.0
-MAX_ANSWER_BYTES = 1 << 23
-"""vLLM's metrics are some 100 kB, a model list of 10,000 adapters some 4 MB."""
 
 
 class VllmControl:
@@ -100,14 +97,14 @@ class VllmControl:
         except (KeyError, TypeError, AttributeError) as error:
             raise Unintelligible(f"/v1/models has a card that is none: {error!r}") from error
 
-    async def load_adapter(self, name: str, folder: Path) -> None:
+    async def load_adapter(self, name: str, folder: Path, timeout_s: float = LOAD_TIMEOUT_S) -> None:
         """Load a folder under a name that this boot has never seen. Raises each kind of `EngineFault`.
 
         A call that times out may still have worked; so may one whose connection broke. The model list tells.
         """
         try:
             answer = await self._http.post(
-                "/v1/load_lora_adapter", json={"lora_name": name, "lora_path": str(folder)}, timeout=LOAD_TIMEOUT_S
+                "/v1/load_lora_adapter", json={"lora_name": name, "lora_path": str(folder)}, timeout=timeout_s
             )
         except httpx.HTTPError as error:
             if await self._holds(name, folder):
@@ -256,21 +253,17 @@ class VllmControl:
         return card is not None and card.root == str(folder)
 
     async def _get(self, path: str, timeout_s: float = CONTROL_TIMEOUT_S) -> httpx.Response:
-        """One whole answer, in time and of a bounded size. Raises `Silent`, `Unreachable`, `Unintelligible`."""
+        """One whole answer, in time. Raises `Silent`, `Unreachable`."""
         try:
-            async with asyncio.timeout(timeout_s), self._http.stream("GET", path, timeout=timeout_s) as answer:
-                body = bytearray()
-                async for part in answer.aiter_bytes():
-                    body += part
-                    if len(body) > MAX_ANSWER_BYTES:
-                        raise Unintelligible(f"GET {path}: more than {MAX_ANSWER_BYTES} bytes")
+            async with asyncio.timeout(timeout_s):
+                answer = await self._http.get(path, timeout=timeout_s)
         except (httpx.ReadTimeout, TimeoutError) as error:
             raise Silent(f"GET {path}: no answer within {timeout_s:g} s") from error
         except httpx.HTTPError as error:
             raise Unreachable(f"GET {path}: {str(error) or type(error).__name__}") from error
         if answer.status_code != 200:
             raise Unreachable(f"GET {path}: HTTP {answer.status_code}")
-        return httpx.Response(200, content=bytes(body), request=answer.request)
+        return answer
 
 
 def _word(text: str, logprob: float, top: Mapping[str, float]) -> Word:
