@@ -24,7 +24,7 @@ def busy(shop: Shop) -> Registry:
     shop.promote("acme/triage@1.0")
     running = begun(shop)
     registry = shop.registry
-    registry.baselines.say("vendor-model", Facts(status="retired"), source="their page")
+    registry.baselines.say("vendor-model", Facts(status="live"), source="their page")
     for number in (1, 2, 3):
         registry.experiments.decide(running.id, Decision("hold", f"for the {number}. time"))
         with ordered():
