@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -15,7 +16,7 @@ from loadtest.testing import free_port
 from tests.bars.support.engines import engine_processes
 from tests.bars.support.gateways import gateway_process
 from tests.support.stack import Stack, open_house
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 SHOWS = ("/metrics", "/docs", "/openapi.json")
 
@@ -112,7 +113,7 @@ def test_the_description_is_whole_and_needs_nothing_from_elsewhere(stack: Stack)
 def test_with_a_listener_of_its_own_everything_of_the_operator_is_there_and_only_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port = free_port()
+    port, get = free_port(), partial(httpx.get, timeout=DEADLINE_S)
     admin = f"http://127.0.0.1:{port}"
     with (
         open_house(tmp_path) as house,
@@ -122,16 +123,16 @@ def test_with_a_listener_of_its_own_everything_of_the_operator_is_there_and_only
         key = {"Authorization": f"Bearer {(house.settings.state_dir / 'admin-key').read_text().strip()}"}
         for path in (*SHOWS, "/admin/v1/fleet", "/admin/v1/limits"):
             for headers in ({}, key):
-                answer = httpx.get(f"{gateway.url}{path}", headers=headers)
+                answer = get(f"{gateway.url}{path}", headers=headers)
                 assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_url"), path
-        assert httpx.get(f"{gateway.url}/readyz", headers=key).json() == {"ready": True}
+        assert get(f"{gateway.url}/readyz", headers=key).json() == {"ready": True}
         for path in SHOWS:
-            assert httpx.get(f"{admin}{path}").status_code == 200
-        assert httpx.get(f"{admin}/readyz").json()["engines"] == {engine.url: "ok"}
-        assert httpx.get(f"{admin}/admin/v1/fleet").status_code == 401
+            assert get(f"{admin}{path}").status_code == 200
+        assert get(f"{admin}/readyz").json()["engines"] == {engine.url: "ok"}
+        assert get(f"{admin}/admin/v1/fleet").status_code == 401
         for path in (*SHOWS, "/admin/v1/fleet"):
-            assert httpx.get(f"{admin}{path}", headers={"Host": "evil.example", **key}).status_code == 421
-        assert httpx.get(f"{gateway.url}/readyz", headers={"Host": "any.example"}).status_code == 200
+            assert get(f"{admin}{path}", headers={"Host": "evil.example", **key}).status_code == 421
+        assert get(f"{gateway.url}/readyz", headers={"Host": "any.example"}).status_code == 200
         for name, value in gateway.environment.items():
             monkeypatch.setenv(name, value)
         with admin_client(None) as client:
