@@ -9,19 +9,20 @@ a *slot* before a request for it is sent, and keeps it while requests run on it:
 * Who waits has a slot *closed* for it, of a tenant that has more, else one of its own: what runs there goes on, what
   comes waits in line. Each slot is open for `HELD_S` at least, and one more is closed each `HELD_S` of waiting, as the
   first may have a long answer on it. Where another's has, one of its own that soon falls free is closed with it.
-* Who has waited while another had more has so many *kept* from then on, until it has not run so many for `KEPT_S`: long
-  answers of others would else take what it leaves between two requests, and it would wait for each.
+* Who has waited while another had more has so many *kept* from then on, until it has not run so many for a while
+  (`slot_needs.py`): long answers of others would else take what it leaves between two requests.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from gateway.fleet.slot_needs import Needs
+
 HELD_S = 0.5
-KEPT_S = 10.0
 NOBODY = ""
 """Whose the adapter of zeros is, through which some engines serve their base to all tenants."""
 
@@ -50,15 +51,6 @@ class _Slot:
         return 0 < self.users * (now - self.since_s) <= self.served * HELD_S
 
 
-@dataclass(slots=True)
-class _Need:
-    """So many slots a tenant should have, as it has lacked them."""
-
-    number: int
-    until_s: float
-    """When it is forgotten, unless it has so many."""
-
-
 class Slots:
     """Of one engine that runs `most` adapters at a time. `tenants` gives the number of those that have adapters. An
     adapter is a number, and always of the same tenant, or of `NOBODY`.
@@ -81,7 +73,7 @@ class Slots:
         """Tenant → slots that it has; nobody has 0. No `Counter`, whose arithmetic is Python."""
         self._lines: dict[str, dict[int, list[Ticket]]] = {}
         """Tenant, whose turn was longest ago first → adapter, that was asked for first first → who waits for it."""
-        self._needs: dict[str, _Need] = {}
+        self._needs = Needs()
         self._closed_s = -math.inf
         """When a slot was closed last."""
 
@@ -143,7 +135,7 @@ class Slots:
         self._lines.setdefault(ticket.tenant, {}).setdefault(ticket.adapter, []).append(ticket)
         self._let_in(now)
         if ticket.tenant in self._lines:
-            self._note_lack(ticket.tenant, now)
+            self._needs.lacks(ticket.tenant, len(self._lines[ticket.tenant]), self._number, now)
 
     def give_up(self, ticket: Ticket, now: float) -> None:
         """Stand in line no more. One who was told to go leaves instead."""
@@ -161,8 +153,8 @@ class Slots:
             slot.served += 1
             return
         del self._held[adapter]
-        if self._needs and (need := self._needs.get(slot.tenant)) and self._number[slot.tenant] >= need.number:
-            need.until_s = now + KEPT_S
+        if self._needs:
+            self._needs.leaves(slot.tenant, self._number, now)
         if left := self._number[slot.tenant] - 1:
             self._number[slot.tenant] = left
         else:
@@ -185,48 +177,17 @@ class Slots:
         if due_s > 0:
             return due_s
         self._closed_s = now
-        self._close(adapter)
-        if slot.tenant != tenant and not slot.falls_free_soon(now) and (own := self._own(tenant, now)) is not None:
-            self._close(own)
+        closed = [adapter]
+        if slot.tenant != tenant and not slot.falls_free_soon(now):
+            closed += _own(self._held, tenant, now)
+        for one in closed:
+            self._held[one].closing = True
+            self._on_closed(one)
         return HELD_S
-
-    def _close(self, adapter: int) -> None:
-        self._held[adapter].closing = True
-        self._on_closed(adapter)
-
-    def _own(self, tenant: str, now: float) -> int | None:
-        """A tenant's slot that soon falls free and was open for long enough; `None` also when one is closed already."""
-        own = {adapter: slot for adapter, slot in self._held.items() if slot.tenant == tenant}
-        if any(slot.closing for slot in own.values()):
-            return None
-        soon = (one for one, slot in own.items() if now - slot.since_s >= HELD_S and slot.falls_free_soon(now))
-        return next(soon, None)
-
-    def _note_lack(self, tenant: str, now: float) -> None:
-        """It must wait: keep what it lacks from now on, of what another has more."""
-        self._needs = {
-            one: need
-            for one, need in self._needs.items()
-            if now < need.until_s or self._number.get(one, 0) >= need.number
-        }
-        own = self.held_by(tenant)
-        fair = (own + max(self._number.values(), default=0)) // 2
-        number = min(own + len(self._lines[tenant]), fair)
-        if number > own:
-            self._needs[tenant] = _Need(number, now + KEPT_S)
-
-    def _kept_from(self, tenant: str, now: float) -> int:
-        """Free slots that others lack who would have no more with them than this tenant has."""
-        own = self.held_by(tenant)
-        return sum(
-            max(0, need.number - self.held_by(one))
-            for one, need in self._needs.items()
-            if one != tenant and need.number <= own and now < need.until_s
-        )
 
     def _may_open(self, tenant: str, now: float) -> bool:
         free = self.most - len(self._held)
-        if free <= 0 or (self._needs and free <= self._kept_from(tenant, now)):
+        if free <= 0 or (self._needs and free <= self._needs.kept_from(tenant, self._number, now)):
             return False
         if free > self._reserve or tenant not in self._number:
             return True
@@ -278,3 +239,11 @@ class Slots:
         if most is not None and opened[most].tenant == tenant and own < self.held_by(tenant):
             return None  # one at a time for one's own sake: what is closed cannot take what could run there
         return most
+
+
+def _own(held: Mapping[int, _Slot], tenant: str, now: float) -> list[int]:
+    """A tenant's slot that soon falls free and was open for long enough, if none of its is closed already."""
+    own = {adapter: slot for adapter, slot in held.items() if slot.tenant == tenant}
+    if any(slot.closing for slot in own.values()):
+        return []
+    return [one for one, slot in own.items() if now - slot.since_s >= HELD_S and slot.falls_free_soon(now)][:1]

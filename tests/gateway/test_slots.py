@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gateway.fleet.slots import HELD_S, KEPT_S, NOBODY, Slots, Ticket
+from gateway.fleet.slot_needs import KEPT_S
+from gateway.fleet.slots import HELD_S, NOBODY, Slots, Ticket
 
 A, B, C = "acme", "bolt", "cord"
 
