@@ -313,7 +313,7 @@ def _house(
             settings.max_in_flight_per_tenant,
             BytesInFlight(settings.max_bytes_in_flight, settings.max_bytes_in_flight_per_tenant),
         ),
-        desk=Desk(),
+        desk=Desk(partial(metrics.waited, "desk")),
         accountant=Accountant(registry),
         door=Door(watch, admin_key(settings), settings.invalid_keys_per_minute, settings.trusted_proxies, metrics.add),
         limits=limits,

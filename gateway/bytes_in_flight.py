@@ -66,11 +66,11 @@ class BytesInFlight:
 class HeldBytes:
     """Those of one request."""
 
-    __slots__ = ("_answered", "_asked", "_budget", "_tenant")
+    __slots__ = ("_answered", "_asked", "_budget", "tenant")
 
     def __init__(self, budget: BytesInFlight | None, tenant: str) -> None:
         self._budget = budget
-        self._tenant = tenant
+        self.tenant = tenant
         self._asked = self._answered = 0
 
     def asked(self, count: int) -> None:
@@ -80,7 +80,7 @@ class HeldBytes:
         if count <= UNCOUNTED:
             count = 0
         if count != self._asked and self._budget is not None:
-            self._budget.take(self._tenant, count - self._asked)
+            self._budget.take(self.tenant, count - self._asked)
             self._asked = count
 
     def answered(self, count: int) -> None:
@@ -88,7 +88,7 @@ class HeldBytes:
         if count <= UNCOUNTED:
             count = 0
         if count != self._answered and self._budget is not None:
-            self._budget.take(self._tenant, count - self._answered)
+            self._budget.take(self.tenant, count - self._answered)
             self._answered = count
 
     def __enter__(self) -> Self:

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
+from gateway.clerk import Clerk
 from gateway.turns import Turns, in_thread
 
 T = TypeVar("T")
 LARGE_BYTES = 32_768
 """Of a body whose work may take longer than to hand it to a thread and back, 0.1 ms."""
+LEAST_WAIT_S = 0.001
+IDLE_S = 300.0
+"""The clerk's process ends when it was asked nothing for so long."""
 
 
 class Desk:
     """One thread for what takes long about large bodies. One piece of work at a time: several threads would take turns
     with the event loop for the interpreter, and it would have to wait for each of them.
 
-    Tenants take turns, so that whoever sends many large bodies waits for himself.
+    Tenants take turns, so that whoever sends many large bodies waits for himself. What can be is done by a clerk, who
+    does not need our interpreter.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_waited: Callable[[float], None] = lambda _: None) -> None:
+        """`on_waited` is told the seconds for which work has waited for its turn, if it has."""
+        self._on_waited = on_waited
+        self.clerk = Clerk()
+        self._idle: asyncio.TimerHandle | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="large-bodies")
         self._tenants, self._all = Turns(), Turns()
 
@@ -31,14 +43,34 @@ class Desk:
         """
         if body_bytes < LARGE_BYTES:
             return work()
+        asked_s = time.monotonic()
         end_mine = await self._tenants.take(tenant)
         try:
             end_all = await self._all.take("")
         except BaseException:
             end_mine()
             raise
+        if (waited_s := time.monotonic() - asked_s) >= LEAST_WAIT_S:
+            self._on_waited(waited_s)
         return await in_thread(self._thread, work, end_all, end_mine)
 
+    async def ask(self, tenant: str, body_bytes: int, work: Callable[[], T]) -> T:
+        """Likewise, by the clerk (`Clerk.do` says what work that can be)."""
+        if body_bytes < LARGE_BYTES:
+            return work()
+        try:
+            return await self.do(tenant, body_bytes, partial(self.clerk.do, work))
+        finally:
+            self._wait_idly()
+
+    def _wait_idly(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(IDLE_S, self._thread.submit, self.clerk.rest)
+
     def close(self) -> None:
-        """End the thread when its work is done."""
+        """End the thread and the clerk when the work that they do is done."""
+        if self._idle is not None:
+            self._idle.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
+        self.clerk.close()

@@ -232,6 +232,10 @@ ShownUsage = Literal["never", "at the end", "always"]
 """What a streaming client asked to see of the engine's count."""
 
 
+Opening = Sequence[tuple[str, bytes]] | str
+"""What a conversation is known by: a role and a digest of all until then for each message, or a digest of a prompt."""
+
+
 class InferenceRequest(NamedTuple):
     """A checked request.
 
@@ -247,6 +251,7 @@ class InferenceRequest(NamedTuple):
     `echo` is what its answer repeats of it, in the form that its dialect writes.
     `keeping` is of dialects that have state; `None` keeps nothing and goes on from nothing.
     `batch` says that nobody waits for its answer: others' requests may go first.
+    `opening` is known of a large body, which nobody has to parse again for it.
     """
 
     dialect: Dialect
@@ -267,6 +272,7 @@ class InferenceRequest(NamedTuple):
     keeping: Keeping | None = None
     metadata: Mapping[str, str | None] | None = None
     batch: bool = False
+    opening: Opening | None = None
 
 
 class Admitted(NamedTuple):

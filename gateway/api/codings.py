@@ -1,10 +1,9 @@
-"""Bodies that are sent compressed: decoded in small steps between which others get their turn, and never beyond the
-limit that plain bodies have.
+"""Bodies that are sent compressed: decoded in small steps, beyond the first ones beside the event loop, and never
+beyond the limit that plain bodies have.
 """
 
 from __future__ import annotations
 
-import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -22,8 +21,8 @@ ZSTD_SLICE_BYTES = 1 << 8
 """zstd's decoder bounds no output: four bytes of input can be 128 KiB of it."""
 ZSTD_WINDOW_BYTES = 1 << 23
 """The most that RFC 9659 lets a sender ask for."""
-TURN_BYTES, TURN_STEPS = 1 << 17, 64
-"""After so much output, or so many steps, others get their turn: at most some milliseconds."""
+FIRST_BYTES, FIRST_STEPS = 1 << 16, 64
+"""After so much output, or so many steps, it goes on beside the event loop: there are some kilobytes that take long."""
 MOST_CODINGS = 3
 MOST_STREAMS = 256
 """Of one coding behind each other, as parallel compressors write them. Each has a decoder of its own, and some hundred
@@ -131,7 +130,11 @@ Read = Callable[[HeldBytes], Awaitable[bytes]]
 """Reads a body, which is counted as it comes."""
 
 
-def decoding(read: Read, codings: Sequence[str], limit: int) -> Read:
+Aside = Callable[[str, int, Callable[[], None]], Awaitable[None]]
+"""Does some work of a tenant's, about a body of so many bytes, where it holds up nobody else: `Desk.do`."""
+
+
+def decoding(read: Read, codings: Sequence[str], limit: int, aside: Aside) -> Read:
     """A `read` that decodes what it has read.
 
     Raises `UnsupportedMedia` at once for too many codings, when it reads `BadRequest` for what is not so coded, and
@@ -143,31 +146,56 @@ def decoding(read: Read, codings: Sequence[str], limit: int) -> Read:
     async def read_and_decode(held: HeldBytes) -> bytes:
         body = await read(held)
         for coding in reversed(codings):
-            body = await _decoded(body, coding, limit, held)
+            body = await _decoded(body, coding, limit, held, aside)
         return body
 
     return read_and_decode
 
 
-async def _decoded(body: bytes, coding: str, limit: int, held: HeldBytes) -> bytes:
-    parts: list[bytes] = []
-    coded = len(body)
-    length = turn = steps = 0
+async def _decoded(body: bytes, coding: str, limit: int, held: HeldBytes, aside: Aside) -> bytes:
+    coded, work = len(body), _Work(body, coding, limit)
     try:
-        for piece in DECODERS[coding](body):
-            length += len(piece)
-            if length > limit:
-                raise PayloadTooLarge(f"The decoded body is longer than {limit} bytes.", code="payload_too_large")
-            held.asked(coded + length)
-            parts.append(piece)
-            turn, steps = turn + len(piece), steps + 1
-            if turn >= TURN_BYTES or steps >= TURN_STEPS:
-                turn = steps = 0
-                await asyncio.sleep(0)
+        for _ in range(FIRST_STEPS):
+            if work.step() or work.length >= FIRST_BYTES:
+                break
+        held.asked(coded + work.length)
+        if not work.done:
+            held.asked(coded + limit)
+            await aside(held.tenant, limit, work.finish)
+            held.asked(coded + work.length)
     except (NotDecodable, zlib.error, brotli.error, zstandard.ZstdError) as error:
         raise BadRequest(
             f"The body is not what 'Content-Encoding: {coding}' says: {error}.",
             param="Content-Encoding",
             code="invalid_content_encoding",
         ) from error
-    return b"".join(parts)
+    return b"".join(work.parts)
+
+
+class _Work:
+    """One body, as far as it is decoded."""
+
+    def __init__(self, body: bytes, coding: str, limit: int) -> None:
+        self._pieces = DECODERS[coding](body)
+        self._limit = limit
+        self.parts: list[bytes] = []
+        self.length = 0
+        self.done = False
+
+    def step(self) -> bool:
+        """Decode some more; whether that was all. Raises `PayloadTooLarge`, and what decoders raise."""
+        piece = next(self._pieces, None)
+        if piece is None:
+            self.done = True
+        else:
+            self.length += len(piece)
+            if self.length > self._limit:
+                message = f"The decoded body is longer than {self._limit} bytes."
+                raise PayloadTooLarge(message, code="payload_too_large")
+            self.parts.append(piece)
+        return self.done
+
+    def finish(self) -> None:
+        """Decode the rest."""
+        while not self.step():
+            pass

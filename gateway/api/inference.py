@@ -48,7 +48,7 @@ async def answer(
     if house.tracing is not None:
         span = request_spans.begin(house.tracing, scope["method"], scope["headers"])
     try:
-        call = _call(scope, dialect, client, ids, house.caps.max_body_bytes, span)
+        call = _call(scope, dialect, client, ids, house, span)
         house.keys_at_work.begin(call.key, client)
         try:
             await client.while_listening(serve(call, house, respond))
@@ -115,7 +115,7 @@ def _call(
     dialect: Dialect,
     client: Client,
     ids: RequestIds,
-    max_body_bytes: int,
+    house: House,
     span: Span | None,
 ) -> Call:
     keys: list[tuple[bytes, bytes]] = []
@@ -123,6 +123,7 @@ def _call(
     body: Read = client.body
     codings: list[str] = []
     traces: dict[bytes, list[bytes]] = {}
+    max_body_bytes = house.caps.max_body_bytes
     for name, value in scope["headers"]:
         if name not in READ:
             continue
@@ -145,7 +146,7 @@ def _call(
         elif name in TRACES:
             traces.setdefault(name, []).append(value)
     if codings:
-        body = decoding(body, codings, max_body_bytes)
+        body = decoding(body, codings, max_body_bytes, house.desk.do)
     trace = trace_lines(traces.get(b"traceparent", ()), traces.get(b"tracestate", ())) if traces else b""
     named = scope.get(MODEL_NAMED)
     return Call(

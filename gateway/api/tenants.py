@@ -96,7 +96,7 @@ async def body_of(house: House, principal: Principal, request: Request, known: C
         await refuse_too_long(most_bytes)
     read: Read = partial(_read, request, most_bytes)
     if codings := [one for value in request.headers.getlist("content-encoding") for one in codings_of(value.encode())]:
-        read = decoding(read, codings, most_bytes)
+        read = decoding(read, codings, most_bytes, house.desk.do)
     timeout_s, admission = house.settings.body_timeout_s, house.admission
     with await house.limits.enter(house.catalog.current, principal), admission.bytes.held_for(principal.tenant) as held:
         with admission.bodies.place(principal.tenant):

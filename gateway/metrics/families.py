@@ -95,7 +95,8 @@ QUEUE = _times(
     "queue",
     "cause",
     "What requests waited in the gateway, of those that did. cause: load (of their adapter), slot (to run "
-    "among an engine's adapters), turn (at engines that are full), engine (that comes back).",
+    "among an engine's adapters), turn (at engines that are full), engine (that comes back), desk (where large bodies "
+    "are read, one at a time).",
     LONG_S,
 )
 STRANGERS = _counter(

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
+from collections.abc import Iterable
 from itertools import islice
 
 from gateway.client_address import Networks, block_of, is_within
@@ -22,6 +24,8 @@ LOOKED_AT = 16
 SEARCHED = 1_024
 """Likewise, for one of a certain address."""
 LEAST = 16
+MOMENT_S = 0.5
+"""So long a stranger may take to send the head of a request; who has not is suspect."""
 
 
 def room_of(open_files: int, backlog: int) -> int:
@@ -34,12 +38,13 @@ def room_of(open_files: int, backlog: int) -> int:
 class Guest:
     """One connection. It is a stranger's until a valid key has been sent on it, and then its tenant's."""
 
-    __slots__ = ("_crowd", "_transport", "address", "tenant")
+    __slots__ = ("_crowd", "_transport", "address", "came_s", "tenant")
 
     def __init__(self, crowd: Crowd, transport: asyncio.Transport, address: str) -> None:
         self._crowd = crowd
         self._transport = transport
         self.address = address
+        self.came_s = time.monotonic()
         self.tenant = ""
 
     def known(self, tenant: str) -> None:
@@ -77,7 +82,11 @@ class Guest:
 
 class Crowd:
     """All of them. When there is no room, one on which a refusal is held back goes first, of who has most; else a
-    stranger's, and else one that idles, likewise of who has most. One that is served for a known key never goes.
+    stranger's that has been silent, likewise; else one that has just come; else one that idles. One that is served for
+    a known key never goes.
+
+    For who has more himself than who would go, nobody of the last two goes: whoever opens connections as fast as they
+    are closed would drive out all others', as each of those is a stranger's for a moment, or idles for one.
     """
 
     def __init__(self, most: int | None = None, most_of_address: int | None = None, trusted: Networks = ()) -> None:
@@ -104,7 +113,7 @@ class Crowd:
         host, address = address, block_of(address)
         if not self._has_room_for(host, address) and not self._turn_out_of(address):
             return None
-        if self._most is not None and self.count >= self._most and not self._turn_one_out():
+        if self._most is not None and self.count >= self._most and not self._turn_one_out(host, address):
             return None
         guest = Guest(self, transport, address)
         self.strangers[guest] = None
@@ -147,18 +156,30 @@ class Crowd:
             found.turn_out()
         return found is not None
 
-    def _turn_one_out(self) -> bool:
-        victim = (
-            self._of_most(self.held_back)
-            or max(islice(self.strangers, LOOKED_AT), key=lambda one: self._of_address[one.address], default=None)
-            or self._of_most(self.idle)
-        )
-        if victim is not None:
-            victim.turn_out()
-        return victim is not None
+    def _turn_one_out(self, host: str, address: str) -> bool:
+        """For one who comes from there."""
+        strangers = [*islice(self.strangers, LOOKED_AT)]
+        silent_since_s = time.monotonic() - MOMENT_S
+        silent = [one for one in strangers if one.came_s < silent_since_s]
+        victim = self._of_most(self.held_back) or self._of_most(silent)
+        if victim is None:
+            victim = self._of_most(strangers) or self._of_most(self.idle)
+            if victim is None or not self._may_go(victim, host, address):
+                return False
+        victim.turn_out()
+        return True
 
-    def _of_most(self, guests: dict[Guest, None]) -> Guest | None:
-        return max(islice(guests, LOOKED_AT), key=lambda one: self._of_tenant[one.tenant], default=None)
+    def _may_go(self, guest: Guest, host: str, address: str) -> bool:
+        """Whether who comes from there has no more than who would go."""
+        most = max(self._of_address[guest.address], self._others(guest))
+        return most >= self._of_address[address] or is_within(host, self._trusted)
+
+    def _others(self, guest: Guest) -> int:
+        """How many connections are of the same tenant, or of the same address while that is not known."""
+        return self._of_tenant[guest.tenant] if guest.tenant else self._of_address[guest.address]
+
+    def _of_most(self, guests: Iterable[Guest]) -> Guest | None:
+        return max(islice(guests, LOOKED_AT), key=self._others, default=None)
 
 
 def _tell(seen: Seen) -> None:

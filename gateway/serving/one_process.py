@@ -30,7 +30,9 @@ def serve(settings: GatewaySettings, inherited: Sequence[int] = (), token: str |
     backlog = min(BACKLOG, open_files // FILES_OF_BACKLOG)
     most = room_of(open_files, backlog)
     crowd = Crowd(most, settings.max_connections_per_address, settings.trusted_proxies)
-    settings = settings.model_copy(update={"max_in_flight": min(settings.max_in_flight, most)})
+    bodies = min(settings.max_unfinished_bodies, most // 4)
+    requests = min(settings.max_in_flight, most - bodies)
+    settings = settings.model_copy(update={"max_in_flight": requests, "max_unfinished_bodies": bodies})
     log_to_stderr(settings)
     app = Gateway(settings, leads=not inherited, token=token)
     config = server_config(

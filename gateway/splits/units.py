@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 
 import orjson
 
-from gateway.handoffs import Call, InferenceRequest, Unit
+from gateway.handoffs import Call, InferenceRequest, Opening, Unit
 from registry.catalog.snapshot import SplitEntry
 from registry.experiments.windows import name_of
 from registry.splits.skews import SplitSkew
@@ -153,13 +153,12 @@ class Units:
             return Unit(request.keeping.unit, "stored")
         if request.conversation_id:
             return Unit(request.conversation_id, "conversation_id")
-        messages = request.body.get("messages")
-        if messages is not None:
-            value, digest = self._conversation(traffic, request.user, messages)
-            unit = Unit(value, "first_turn")
+        opening = request.opening or opening_of(request)
+        if isinstance(opening, str):
+            unit, digest = Unit(opening, "prompt"), None
         else:
-            prompt = request.body[request.dialect.prompt_field(request.body)]
-            unit, digest = Unit(_digest_of_prompt(request.user, prompt), "prompt"), None
+            value, digest = self._conversation(traffic, opening)
+            unit = Unit(value, "first_turn")
         uncounted = traffic.uncounted
         uncounted.append((digest, unit))
         if len(uncounted) >= SETTLED:
@@ -180,21 +179,18 @@ class Units:
         self._last, self._of_last = split, traffic
         return traffic
 
-    def _conversation(
-        self, traffic: _Traffic, user: str | None, messages: Sequence[Mapping[str, Any]]
-    ) -> tuple[str, bytes | None]:
-        """The unit of a chat, and the digest of its messages if they end with a user's.
+    def _conversation(self, traffic: _Traffic, ends: Sequence[tuple[str, bytes]]) -> tuple[str, bytes | None]:
+        """The unit of a chat, by what is known of each of its messages, and the digest of all if they end with a
+        user's.
 
         A request that goes on from one that was seen here is of its conversation. Else the unit is the shortest
         beginning that ends with a user message and is no preamble. So the first turn decides, whoever sees it, and
         only what is said before the conversation's own first turn has to be learnt.
         """
         unit = None
-        if len(messages) == 1:
-            last_role, said = _said(messages[0])
-            whole = blake2b(f"{user or ''}{said}".encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
-        else:
-            *earlier, (last_role, whole) = _beginnings(user, messages)
+        last_role, whole = ends[-1]
+        if len(ends) > 1:
+            earlier = ends[:-1]
             traffic.settle()
             unit = self._of_earlier(traffic, earlier)
         digest = whole if last_role == "user" else None
@@ -242,8 +238,20 @@ class Units:
         return found
 
 
+def opening_of(request: InferenceRequest) -> Opening:
+    """What of a request its unit follows from, if nothing is said of that: takes long for long bodies."""
+    messages = request.body.get("messages")
+    if messages is None:
+        return _digest_of_prompt(request.user, request.body[request.dialect.prompt_field(request.body)])
+    return _beginnings(request.user, messages)
+
+
 def _beginnings(user: str | None, messages: Sequence[Mapping[str, Any]]) -> list[tuple[str, bytes]]:
     """After each message: its role, and a digest of roles and texts up to it."""
+    if len(messages) == 1:
+        role, said = _said(messages[0])
+        whole = f"{user or ''}{said}".encode("utf-8", "surrogatepass")
+        return [(role, blake2b(whole, digest_size=DIGEST_BYTES).digest())]
     hashed = blake2b((user or "").encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES)
     ends = []
     for message in messages:

@@ -17,18 +17,21 @@ What has a price or is counted is so asked that the engine counts as it goes on:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import orjson
 
 from gateway.desk import Desk
-from gateway.handoffs import Arm, InferenceRequest, Principal
+from gateway.handoffs import Arm, Dialect, InferenceRequest, Principal
 from gateway.limits.fitting import decided_by_prompt, longest_answers
 from gateway.limits.holds import NOTHING, Reservation
 from gateway.limits.limits import FREE, Bill, Limits, Standing
 from gateway.limits.output_lengths import OutputLengths
 from gateway.limits.prompt_tokens import PromptTokens
 from gateway.limits.sizes import Size
+from gateway.sealed_body import SealedBody
+from gateway.sealed_request import says, with_fields
 from registry.bases.normalization import growth
 from registry.bases.token_bound import TokenBound
 from registry.catalog.snapshot import Catalog, TariffEntry
@@ -86,7 +89,8 @@ async def _hold_use(
     tenant, body_bytes, most = principal.tenant, request.body_bytes, request.max_output_tokens
     bound, known_template = standing.base.tokens, standing.base.template_tokens
     template = max(TEMPLATE_TOKENS, known_template)
-    more, added = await accounts.desk.do(tenant, body_bytes, lambda: _added(request, bound))
+    work = partial(_added, request.dialect, request.body, bound)
+    more, added = await accounts.desk.ask(tenant, body_bytes, work)
     rate_prompt = -(-(body_bytes + more) // BYTES_PER_TOKEN)
     prompts = max(1, request.choices // (request.body.get("n") or 1))
     prompt = by_bytes = template + bound.most(body_bytes + more + added, prompts)
@@ -116,7 +120,7 @@ def _size(rate_prompt: int, prompt: int, least: int, request: InferenceRequest, 
         answers,
         max(1, request.choices // answers),
         _bound(request),
-        bool(request.body.get("tools")),
+        says(request, "tools"),
         min(rate_prompt, -(-(LEAST_BODY_BYTES + len(request.model)) // BYTES_PER_TOKEN)),
         min(prompt, least),
         price,
@@ -139,9 +143,11 @@ def _named_bound(request: InferenceRequest) -> list[str]:
     return named[:1]
 
 
-def _added(request: InferenceRequest, bound: TokenBound) -> tuple[int, int]:
+def _added(dialect: Dialect, body: Mapping[str, Any], bound: TokenBound) -> tuple[int, int]:
     """Of what is read more than once, and of templates and normalisation: bytes at most."""
-    return request.dialect.added_tokens(request.body), added_bytes(request.body, bound)
+    if isinstance(body, SealedBody):
+        body = {**body}
+    return dialect.added_tokens(body), added_bytes(body, bound)
 
 
 def added_bytes(body: Mapping[str, Any], bound: TokenBound) -> int:
@@ -185,5 +191,5 @@ def _parsed(arguments: str) -> Any:
 
 def _bounded(request: InferenceRequest, most: int) -> InferenceRequest:
     most = max(most, request.body.get("min_tokens") or 0)
-    body = {**request.body, "max_completion_tokens": most}
-    return request._replace(max_output_tokens=most, bounded_by_us=True, body=body)
+    bounded = with_fields(request, max_completion_tokens=most)
+    return bounded._replace(max_output_tokens=most, bounded_by_us=True)

@@ -1,5 +1,5 @@
 """From the bytes of a body to a checked request, and the bytes of that again while it waits for an engine: small bodies
-at once, large ones beside the event loop.
+at once, large ones beside the event loop, in another process.
 """
 
 from __future__ import annotations
@@ -13,21 +13,23 @@ from gateway.bytes_in_flight import HeldBytes
 from gateway.desk import LARGE_BYTES, Desk
 from gateway.errors import ApiError
 from gateway.handoffs import Call, InferenceRequest, Principal
-from gateway.sealed_body import SEALED_FROM, SealedBody, SealedItems, parsed_bytes
+from gateway.sealed_body import SEALED_FROM
+from gateway.sealed_request import held_bytes, is_sealed, sealed
+from gateway.splits.units import opening_of
 
 
 async def parse(
     desk: Desk, principal: Principal, call: Call, body: bytes, caps: Caps, held: HeldBytes
 ) -> InferenceRequest:
-    """The checked request, counted as the memory that it takes. Raises what `Dialect.parse` and `HeldBytes.asked`
-    raise.
+    """The checked request; of a large body sealed, and counted as that. Raises what `Dialect.parse` and
+    `HeldBytes.asked` raise.
     """
     allow_unknown = principal.allow_unknown_fields
-    work = partial(_parsed, partial(call.dialect.parse, body, caps=caps, allow_unknown=allow_unknown, model=call.model))
+    work = partial(call.dialect.parse, body, caps=caps, allow_unknown=allow_unknown, model=call.model)
     if len(body) < LARGE_BYTES:  # it is sealed before anything is waited for, as a rule
-        return work()
-    request, parsed = await desk.do(principal.tenant, len(body), lambda: (work(), parsed_bytes(body)))
-    held.asked(parsed)
+        return _parsed(work)
+    request = await desk.ask(principal.tenant, len(body), partial(_sealed, work))
+    held.asked(held_bytes(request))
     return request
 
 
@@ -43,28 +45,18 @@ def _parsed(parse: Callable[[], InferenceRequest]) -> InferenceRequest:
         raise error from None
 
 
+def _sealed(parse: Callable[[], InferenceRequest]) -> InferenceRequest:
+    request = _parsed(parse)
+    return sealed(request._replace(opening=opening_of(request)))
+
+
 async def seal(desk: Desk, principal: Principal, request: InferenceRequest, held: HeldBytes) -> InferenceRequest:
     """The same request with a long body as bytes, which alone are counted from now on. Raises `RateLimited` or
     `Overloaded` where earlier turns have made it longer than there is room.
     """
     if request.body_bytes < SEALED_FROM:
         return request
-    request = await desk.do(principal.tenant, request.body_bytes, partial(_sealed, request))
-    held.asked(_held_bytes(request))
+    if not is_sealed(request):
+        request = await desk.do(principal.tenant, request.body_bytes, partial(sealed, request))
+    held.asked(held_bytes(request))
     return request
-
-
-def _sealed(request: InferenceRequest) -> InferenceRequest:
-    keeping = request.keeping
-    if keeping is not None:
-        keeping = keeping._replace(items=SealedItems(keeping.items))
-    return request._replace(body=SealedBody.of(request.body), keeping=keeping)
-
-
-def _held_bytes(request: InferenceRequest) -> int:
-    held = len(request.echo)
-    if isinstance(body := request.body, SealedBody):
-        held += body.held_bytes()
-    if (keeping := request.keeping) is not None and isinstance(items := keeping.items, SealedItems):
-        held += items.held_bytes()
-    return held

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
 from gateway.api.fields.caps import Caps
-from gateway.desk import Desk
+from gateway.desk import LARGE_BYTES, Desk
 from gateway.errors import BadRequest
 from gateway.handoffs import InferenceRequest, Principal
 from gateway.keeping import Item, Keeping
 from gateway.responses.archive import Archive
 from gateway.responses.faults import FAULTS, PREVIOUS, said_of
+from gateway.sealed_request import sealed
 from registry.responses.turns import NoSuchTurn, Recalled, require_possible
 
 
@@ -63,10 +64,22 @@ async def recall(means: Means, principal: Principal, request: InferenceRequest, 
     except FAULTS as error:
         raise said_of(error, _param_of(error, keeping)) from error
     length = request.body_bytes + recalled.bytes
-    items = [referred.get(item.get("id"), item) for item in keeping.items] if referred else keeping.items
-    keeping = keeping._replace(store=store, unit=recalled.unit, items=items)
-    continued = partial(request.dialect.continued, request._replace(keeping=keeping, body_bytes=length))
-    return await means.desk.do(principal.tenant, length, partial(continued, recalled.items))
+    keeping = keeping._replace(store=store, unit=recalled.unit)
+    request = request._replace(keeping=keeping, body_bytes=length)
+    return await means.desk.do(
+        principal.tenant, length, partial(_continued, request, keeping, recalled.items, referred)
+    )
+
+
+def _continued(
+    request: InferenceRequest, keeping: Keeping, earlier: Sequence[Item], referred: Mapping[Any, Item]
+) -> InferenceRequest:
+    """The request behind earlier items, with what is referred to in the place of what refers to it."""
+    if referred:
+        items = [referred.get(item.get("id"), item) for item in keeping.items]
+        request = request._replace(keeping=keeping._replace(items=items))
+    request = request.dialect.continued(request._replace(opening=None), earlier)
+    return sealed(request) if request.body_bytes >= LARGE_BYTES else request
 
 
 async def _with_thoughts(

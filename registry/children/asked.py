@@ -55,24 +55,31 @@ class AskedChild:
         does not.
         """
 
-        def take(out: IO[bytes]) -> list[Any] | None:
-            lines = [out.readline(MAX_LINE_BYTES) for _ in range(answers)]
-            return [orjson.loads(line) for line in lines] if all(lines) else None
+        def lines(said: IO[bytes]) -> list[Any]:
+            found = [said.readline(MAX_LINE_BYTES) for _ in range(answers)]
+            if not all(found):
+                raise EOFError
+            return [orjson.loads(line) for line in found]
 
-        return self._asked(question, take, within_s)
+        return self.exchange(lambda asked: asked.write(question), lines, within_s)
 
     def ask_for_bytes(self, question: bytes, within_s: float) -> tuple[dict[str, Any], bytes]:
         """A document of JSON in a line, which says how many `bytes` follow it, and these. Raises `ChildGone`."""
 
-        def take(out: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
-            about: dict[str, Any] = orjson.loads(out.readline(MAX_LINE_BYTES))
-            answer = out.read(about["bytes"])
-            return (about, answer) if len(answer) == about["bytes"] else None
+        def take(said: IO[bytes]) -> tuple[dict[str, Any], bytes]:
+            about: dict[str, Any] = orjson.loads(said.readline(MAX_LINE_BYTES))
+            answer = said.read(about["bytes"])
+            if len(answer) < about["bytes"]:
+                raise EOFError
+            return about, answer
 
-        return self._asked(question, take, within_s)
+        return self.exchange(lambda asked: asked.write(question), take, within_s)
 
-    def _asked(self, question: bytes, take: Callable[[IO[bytes]], T | None], within_s: float) -> T:
-        process = self._process or self._start()
+    def exchange(self, write: Callable[[IO[bytes]], object], read: Callable[[IO[bytes]], T], within_s: float) -> T:
+        """What `read` makes of what the child says to what `write` writes. `read` raises `EOFError` or `ValueError`
+        where that is no answer. Raises `ChildGone`, and what else `write` and `read` raise: the process has ended then.
+        """
+        process = self._process or self.start()
         assert process.stdin is not None
         assert process.stdout is not None
         slow = threading.Event()
@@ -80,14 +87,14 @@ class AskedChild:
         watchdog.daemon = True
         watchdog.start()
         try:
-            process.stdin.write(question)
+            write(process.stdin)
             process.stdin.flush()
-            answer = take(process.stdout)
-            if answer is not None:
-                return answer
-            fault = ""
-        except (OSError, ValueError) as error:  # a closed file is a ValueError, and so is what is no JSON
-            fault = f", at {error}"
+            return read(process.stdout)
+        except (OSError, ValueError, EOFError) as error:  # a closed file is a ValueError, and so is what is no JSON
+            fault = f", at {error}" if str(error) else ""
+        except BaseException:  # with half of a question, or of an answer, in its pipes
+            self._ended(process)
+            raise
         finally:
             watchdog.cancel()
         status = self._ended(process)
@@ -95,7 +102,8 @@ class AskedChild:
             raise ChildSlow(f"{self._name} has not answered within {within_s:g} s, and was ended")
         raise ChildGone(f"{self._name} ended with status {status}{fault}")
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> subprocess.Popen[bytes]:
+        """A new process, where none runs. Raises `ChildGone`."""
         try:
             self._process = subprocess.Popen(
                 self._command,

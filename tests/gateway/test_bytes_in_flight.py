@@ -17,7 +17,7 @@ from gateway.api.fields.caps import Caps
 from gateway.bytes_in_flight import UNCOUNTED, BytesInFlight
 from gateway.door_settings import MEBIBYTE
 from gateway.errors import Overloaded, RateLimited
-from gateway.sealed_body import SealedBody, SealedItems, parsed_bytes
+from gateway.sealed_body import SealedBody, SealedItems
 from tests.support.stack import CHAT, Stack, open_house, run_stack
 from tests.support.waiting import wait_until
 
@@ -105,6 +105,9 @@ def test_a_sealed_body_is_written_for_engines_as_the_body_itself(endpoint: str) 
     field = dialect.prompt_field(body)
     assert sealed.written(field) == orjson.dumps(body[field])
     assert field not in sealed.without({field})
+    changed = sealed.with_fields({field: [], "seed": 1})
+    assert dict(changed) == {**body, field: [], "seed": 1}
+    assert dict(SealedBody.of(changed.with_fields({field: body[field]}))) == {**body, "seed": 1}
     assert "model" not in sealed
     assert sealed.get("nothing") is None
 
@@ -114,11 +117,6 @@ def test_sealed_items_are_read_as_the_items() -> None:
     sealed = SealedItems(items)
     assert [*sealed] == items == [sealed[0], sealed[1]]
     assert (len(sealed), sealed.held_bytes()) == (2, len(orjson.dumps(items)))
-
-
-def test_structure_counts_as_the_objects_that_it_becomes() -> None:
-    assert parsed_bytes(b'"' + b"word " * 1_000 + b'"') < 6_000
-    assert parsed_bytes(b"[" + b'{"a":1},' * 1_000 + b"1]") > 200_000
 
 
 def test_bodies_that_wait_for_an_engine_are_bounded_and_the_rest_hears_of_the_budget(narrow: Stack) -> None:
@@ -199,7 +197,7 @@ def test_what_is_refused_leaves_nothing_behind_for_the_garbage_collector(narrow:
     gc.disable()
     try:
         with narrow.gateway.house.admission.bytes.held_for("acme") as held:
-            held.asked(BUDGET // 2 - 2 * len(body))
+            held.asked(BUDGET // 2 - len(body) // 2)
             assert narrow.post("/v1/completions", body).json()["error"]["code"] == "bytes_in_flight"
         bad = orjson.loads(body) | {"temperature": "hot"}
         assert narrow.post("/v1/completions", orjson.dumps(bad)).status_code == 400

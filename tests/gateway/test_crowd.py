@@ -15,6 +15,7 @@ import uvicorn
 
 from gateway.api.asgi import ON_HELD_BACK, ON_KNOWN
 from gateway.client_address import address_of, block_of
+from gateway.serving import crowd as crowd_module
 from gateway.serving.crowd import LEAST, OWN_FILES, Crowd, room_of
 from gateway.serving.server import server_config
 from loadtest.testing import free_port
@@ -159,6 +160,42 @@ def test_who_is_held_back_goes_before_all_others_and_is_forgotten_with_its_conne
         assert answer(idle).endswith(b"ok")
         assert answer(stranger).endswith(b"ok")
     wait_until("all to be forgotten", lambda: not crowd.held_back)
+
+
+def test_who_has_just_come_does_not_go_for_one_who_has_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowd_module, "MOMENT_S", 60.0)
+    crowd = Crowd(MOST)
+    with serving(crowd) as port, Guests(port) as guests:
+        for _ in range(MOST - 1):
+            guests.known("mallory", path="/wait")
+        few = guests.come(THERE)
+        wait_until("all to be there", lambda: crowd.count == MOST and len(crowd.strangers) == 1)
+        assert guests.come().recv(1000).startswith(b"HTTP/1.1 503 ")
+        assert answer(few).endswith(b"ok")
+
+
+def test_an_idle_connection_does_not_go_for_one_who_has_more() -> None:
+    crowd = Crowd(MOST)
+    with serving(crowd) as port, Guests(port) as guests:
+        few = guests.known("acme", THERE)
+        for _ in range(MOST - 1):
+            guests.known("mallory", path="/wait")
+        wait_until("one to idle", lambda: crowd.count == MOST and len(crowd.idle) == 1)
+        assert guests.come().recv(1000).startswith(b"HTTP/1.1 503 ")
+        assert answer(few).endswith(b"ok")
+        assert answer(guests.come("127.0.0.3")).endswith(b"ok"), "who has none gets one"
+
+
+def test_a_silent_stranger_goes_for_whoever_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowd_module, "MOMENT_S", 0.0)
+    crowd = Crowd(MOST)
+    with serving(crowd) as port, Guests(port) as guests:
+        silent = guests.come(THERE)
+        for _ in range(MOST - 1):
+            guests.known("acme", path="/wait")
+        wait_until("all to be there", lambda: crowd.count == MOST and len(crowd.strangers) == 1)
+        assert answer(guests.come()).endswith(b"ok")
+        assert is_closed(silent)
 
 
 def test_what_is_served_for_known_keys_never_goes_and_who_comes_is_told() -> None:

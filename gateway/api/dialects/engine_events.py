@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from gateway.handoffs import EngineBroke, EngineCount, InferenceRequest
+from gateway.sealed_request import with_fields
 
 EVENT_END = b"\n\n"
 DATA = b"data: "
@@ -44,7 +45,7 @@ def counted_stream(request: InferenceRequest) -> InferenceRequest:
     """
     if request.stream or request.needs or "tools" in request.body:
         return request
-    return request._replace(body={**request.body, **ASSEMBLED_STREAM}, assembled=True)
+    return with_fields(request, **ASSEMBLED_STREAM)._replace(assembled=True)
 
 
 def good_events(block: bytes) -> tuple[bytes, bytes | None]:

@@ -22,6 +22,7 @@ from gateway.api.fields.hints import conversation_of
 from gateway.errors import ApiError
 from gateway.handoffs import Admitted, EngineCount, InferenceRequest
 from gateway.keeping import Answered, Item, Keeping, Status
+from gateway.sealed_request import with_fields
 
 _OF_CHATS = re.compile(r"(?<=\])\.function\b|(?<=^tool_choice)\.function\b")
 """What stands around a function in a chat, and not here."""
@@ -97,7 +98,7 @@ class Responses(Translated):
         keeping = request.keeping
         assert keeping is not None
         messages = messages_of(keeping.instructions, [*earlier, *keeping.items])
-        return request._replace(body={**request.body, "messages": messages})
+        return with_fields(request, messages=messages)
 
     def without_output(self, admitted: Admitted, status: Status, error: ApiError | None) -> Answered:
         """With the error, if there is one."""

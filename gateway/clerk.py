@@ -1,0 +1,152 @@
+"""The parent's end of the clerk: a process that does what takes long about large bodies, one piece of work at a time.
+
+A body of four megabytes takes a tenth of a second to parse, to check and to write again, and most of that happens in a
+few calls that keep the interpreter: beside the event loop, but in its process, it would hold up everybody.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import select
+import sys
+import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import IO, Any, NamedTuple, TypeVar
+
+from gateway.api.dialects import DIALECTS
+from gateway.api.dialects.dialect import Dialect
+from gateway.errors import ApiError, Overloaded
+from registry.children.asked import AskedChild, ChildGone
+
+T = TypeVar("T")
+OWN_SETTINGS = "SWITCHYARD_"
+COMMAND = (sys.executable, "-m", "gateway.clerk_process")
+MOST_S = 30.0
+"""For one piece of work."""
+AGAIN_S = 10.0
+"""So long after one was started, another is."""
+
+
+class Said(NamedTuple):
+    """What has become of a piece of work."""
+
+    done: bool
+    what: Any
+    """What it returned, or the exception that it raised."""
+
+
+class Clerk:
+    """At most one process, which the first piece of work starts. Every method blocks, so call them in a thread, one at
+    a time; only `close` may be called meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self.child = AskedChild("the clerk", COMMAND, _environment)
+        self._reads = False
+        """Whether the process has said that it reads."""
+        self._started_s = -AGAIN_S
+        self._closed = False
+
+    def do(self, work: Callable[[], T]) -> T:
+        """What `work` returns, which is a function of a module with what it is called with: it is pickled, as its
+        result is. While the process starts, this one does it. Raises what it raises, and `Overloaded` when the process
+        was lost.
+        """
+        if not self._is_there():
+            return work()
+        try:
+            said = self.child.exchange(lambda asked: _Pickler(asked).dump(work), read, MOST_S)
+        except ChildGone as gone:
+            raise Overloaded(
+                "The process that reads long bodies was lost. Send the request again, or a shorter one.",
+                code="body_not_read",
+                retry_after_s=1,
+            ) from gone
+        if said.done:
+            result: T = said.what
+            return result
+        try:
+            raise said.what
+        finally:
+            del said  # or it, its traceback and this frame would be a ring, with the body in it
+
+    def rest(self) -> None:
+        """End the process, if one runs, until there is work again."""
+        self._started_s = -AGAIN_S
+        self.child.close()
+
+    def close(self) -> None:
+        """End the process, if one runs; no other is started."""
+        self._closed = True
+        self.child.close()
+
+    def _is_there(self) -> bool:
+        """Whether the process reads; one is started where none is."""
+        process = self.child.process
+        if process is None:
+            self._reads = False
+            if not self._closed and time.monotonic() - self._started_s >= AGAIN_S:
+                self._started_s = time.monotonic()
+                self.child.start()
+                if self._closed:  # meanwhile
+                    self.child.close()
+            return False
+        if not self._reads:
+            ear = select.poll()
+            ear.register(process.stdout)  # type: ignore[arg-type]
+            if ear.poll(0):
+                self.child.exchange(lambda _: None, read, MOST_S)
+                self._reads = True
+        return self._reads
+
+
+class _Pickler(pickle.Pickler):
+    """Dialects, which are the same in both processes, by their names."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(file, pickle.HIGHEST_PROTOCOL)
+
+    def reducer_override(self, one: Any) -> Any:
+        """How what is no plain value is made again."""
+        if isinstance(one, Dialect):
+            return dialect_named, (one.name,)
+        if isinstance(one, MappingProxyType):
+            return MappingProxyType, ({**one},)
+        if isinstance(one, ApiError):
+            return error_of, (type(one), vars(one))
+        return NotImplemented
+
+
+def written(said: Said) -> bytes:
+    """As the process says it. Raises what pickling raises."""
+    out = io.BytesIO()
+    _Pickler(out).dump(said)
+    return out.getvalue()
+
+
+def read(said: IO[bytes]) -> Any:
+    """What the other end has written. Raises `EOFError` or `ValueError`."""
+    try:
+        return pickle.load(said)  # noqa: S301 - it is our own process that says it
+    except pickle.UnpicklingError as error:
+        raise ValueError(str(error)) from error
+
+
+def dialect_named(name: str) -> Dialect:
+    """The one of this process."""
+    return DIALECTS[name]
+
+
+def error_of(kind: type[ApiError], state: Mapping[str, Any]) -> ApiError:
+    """An error with all that it says; how one is made differs from kind to kind."""
+    error = kind.__new__(kind, state["message"])
+    vars(error).update(state)
+    return error
+
+
+def _environment() -> Mapping[str, str]:
+    """Without our settings: it is told all that it needs."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(OWN_SETTINGS)}
