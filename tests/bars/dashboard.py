@@ -1,5 +1,7 @@
 """The dashboard before 10,000 adapters and 1,000,000 ledger rows: first paint, what it costs the gateway, its death.
 
+The rows are on engines that cost something.
+
 `first_paint_s`: the slowest of the operator's pages in Chromium with nothing kept, from the click to the first
 contentful paint; the median of three. `gateway_cpu_share`: of one processor, what the gateway spends more while one
 viewer has one page open that keeps itself up to date, for the dearest page: what it spends beyond its idle time (the
@@ -34,6 +36,7 @@ from gateway.admin_key import admin_key
 from loadtest.testing import free_port
 from registry.days import DAY_MS
 from registry.db import now_ms
+from registry.engine_costs.spans import SeenEngine
 from registry.ledger.usage_record import Values, values_of
 from tests.bars.support.bulk import fill
 from tests.bars.support.engines import engine_processes
@@ -106,8 +109,9 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
 
 
 def _book(house: House, tenants: list[str], rows: int) -> None:
-    """Attempts of the last 30 days, of all tenants."""
+    """Attempts of the last 30 days, of all tenants, on engines that cost something."""
     draw, began_ms = random.Random(16), now_ms() - DAYS * DAY_MS
+    _charge(house, began_ms)
     batch: list[Values] = []
     for number in range(rows):
         tenant = draw.choice(tenants)
@@ -133,6 +137,19 @@ def _book(house: House, tenants: list[str], rows: int) -> None:
         if len(batch) == BATCH or number == rows - 1:
             house.registry.ledger.book(batch)
             batch = []
+
+
+def _charge(house: House, began_ms: int) -> None:
+    """What engines cost, and that they were there."""
+    house.registry.engine_costs.add(
+        "*", "on_demand", {"hourly": "2"}, effective_from_ms=began_ms, source="a bar", actor="a bar", correct=True
+    )
+    seen = [
+        SeenEngine(f"engine-{number}", f"http://{number}", "host", None, "sha256:b", "vllm on gpu", began_ms)
+        for number in range(2)
+    ]
+    for at_ms in (began_ms + 1, now_ms()):
+        house.registry.engine_spans.see(seen, at_ms)
 
 
 @contextmanager
