@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from pydantic import Field, field_validator
 
-from gateway.metric_settings import MetricSettings, Names, names_of
+from registry.listed import Names
+from registry.settings import RegistrySettings
 
 HOST_NAME = r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*"
 
 
-class AccessSettings(MetricSettings):
+class AccessSettings(RegistrySettings):
     """Read by the gateway."""
 
     controller_listen: str | None = Field(
@@ -49,12 +49,6 @@ class AccessSettings(MetricSettings):
         "and usage have, and the digests of the last ones: `switchyard audit verify --heads FILE` finds by them what "
         "was cut off since.",
     )
-
-    @field_validator("allowed_hosts", mode="before")
-    @classmethod
-    def _hosts(cls, given: Any) -> Any:
-        """As lists of names are given."""
-        return names_of(given)
 
     @field_validator("allowed_hosts")
     @classmethod

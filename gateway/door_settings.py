@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field, IPvAnyNetwork
 
-from gateway.metric_settings import MetricSettings
+from registry.settings import RegistrySettings
 
 MEBIBYTE = 1 << 20
 
 
-class DoorSettings(MetricSettings):
+class DoorSettings(RegistrySettings):
     """Read by the processes that serve."""
 
     max_bytes_in_flight: int = Field(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from gateway.access_settings import AccessSettings
@@ -16,8 +15,10 @@ from gateway.adapter_settings import AdapterSettings
 from gateway.door_settings import DoorSettings
 from gateway.engines.address import engine_url
 from gateway.line_settings import LineSettings
+from gateway.metric_settings import MetricSettings
 from gateway.trust_settings import TrustSettings
 from registry.days import MOST_DAYS
+from registry.listed import Names, listed
 from registry.secret_files import secret_in_file
 from telemetry.settings import TelemetrySettings
 
@@ -74,7 +75,9 @@ class EngineSettings(BaseModel):
     )
 
 
-class GatewaySettings(AccessSettings, AdapterSettings, LineSettings, TrustSettings, DoorSettings, TelemetrySettings):
+class GatewaySettings(
+    AccessSettings, MetricSettings, AdapterSettings, LineSettings, TrustSettings, DoorSettings, TelemetrySettings
+):
     """Settings of one gateway; every duration in seconds, every size in bytes."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
@@ -85,7 +88,7 @@ class GatewaySettings(AccessSettings, AdapterSettings, LineSettings, TrustSettin
         "/admin/v1, and the details of /readyz; a port alone is on 127.0.0.1. Only /admin/v1 takes the key there, so "
         "no client may reach it. Default: they are on the gateway's port, and all of them take the admin key.",
     )
-    engines: Annotated[list[str | EngineSettings], NoDecode] = Field(
+    engines: Annotated[list[str | EngineSettings], NoDecode, BeforeValidator(listed)] = Field(
         ["http://127.0.0.1:8001"],
         description="Engine URLs, http://host:port, on a network that only the gateway reaches (a JSON list, or with "
         "commas); or objects with `url` and what is special about one: `base`, `platform`, `max_cpu_loras`, `api_key`, "
@@ -264,7 +267,7 @@ class GatewaySettings(AccessSettings, AdapterSettings, LineSettings, TrustSettin
         description='Private networks in which webhooks of tenants may lie, such as ["10.20.0.0/16"], also without '
         "https. Default: public addresses with https only.",
     )
-    cors_origins: Annotated[list[str], NoDecode] = Field(
+    cors_origins: Names = Field(
         [],
         description="Origins of pages that may call /v1/… from a browser, such as https://app.example.com (a JSON "
         "list, or with commas), or * for all. What browsers keep for a site is never asked for: a page sends its key "
@@ -293,19 +296,6 @@ class GatewaySettings(AccessSettings, AdapterSettings, LineSettings, TrustSettin
         description="How long running answers may go on after stop_delay_s; then they are ended, and cost nothing. Who "
         "stops the gateway should wait 10 s longer than both before killing it.",
     )
-
-    @field_validator("engines", "cors_origins", mode="before")
-    @classmethod
-    def _one_or_several(cls, given: Any) -> Any:
-        """A JSON list, or items with commas between them, as an environment variable has them."""
-        if not isinstance(given, str):
-            return given
-        if not given.lstrip().startswith("["):
-            return [url.strip() for url in given.split(",")]
-        try:
-            return json.loads(given)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"neither URLs with commas between them nor a JSON list ({error})") from error
 
     @field_validator("cors_origins")
     @classmethod

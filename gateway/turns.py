@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -27,6 +29,34 @@ class Turns:
             mine = self._by_name[name] = asyncio.Semaphore(self._at_once)
         await mine.acquire()
         return mine.release
+
+
+class Few:
+    """At most so many at once of each name: who would be one more is told at once. Unused names are forgotten."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken: Counter[str] = Counter()
+
+    def of(self, name: str) -> int:
+        """How many there are of a name."""
+        return self._taken[name]
+
+    def total(self) -> int:
+        """How many there are of all names."""
+        return self._taken.total()
+
+    def take(self, name: str) -> GiveBack | None:
+        """One more; `None` when there are as many as may be."""
+        if self._taken[name] >= self._most:
+            return None
+        self._taken[name] += 1
+        return partial(self._give_back, name)
+
+    def _give_back(self, name: str) -> None:
+        self._taken[name] -= 1
+        if not self._taken[name]:
+            del self._taken[name]
 
 
 async def in_thread(threads: Executor, work: Callable[[], T], *give_back: GiveBack) -> T:

@@ -52,6 +52,30 @@ def day_ms(text: str, param: str) -> int:
         raise InvalidInput(f"{param} is {text[:40]!r}; expected YYYY-MM-DD (UTC)", param=param) from None
 
 
+def window_ms(
+    since: str | None, until: str | None, usual: tuple[int, int], most_days: int | None = None
+) -> tuple[int, int]:
+    """From midnight UTC of one day until that of another, in milliseconds since the epoch; each as in `usual` where no
+    day is named. Raises `InvalidInput`, also for a window that is empty, or longer than `most_days`.
+    """
+    since_ms = day_ms(since, "from") if since else usual[0]
+    until_ms = day_ms(until, "until") if until else usual[1]
+    first = date_of(day_number(since_ms))
+    if since_ms >= until_ms and not until:
+        raise InvalidInput(f"from is {first}, and the window ends before it; give an earlier day", param="from")
+    if since_ms >= until_ms:
+        raise InvalidInput(
+            f"until is {until}, which is exclusive and not after from, {first}; for that one day, give "
+            f"{date_of(day_number(since_ms) + 1)}",
+            param="until",
+        )
+    if most_days is not None and until_ms - since_ms > most_days * DAY_MS:
+        raise InvalidInput(
+            f"from is {first}, more than {most_days} days before the end of the window; give a later day", param="from"
+        )
+    return since_ms, until_ms
+
+
 def when(ms: int | None) -> str:
     """An instant as people read it: UTC, as documents have it, to the second; – for none."""
     return "–" if ms is None else as_datetime(ms).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -187,7 +187,7 @@ def test_a_wrong_list_and_a_broken_settings_file_are_told(
     monkeypatch.setenv("SWITCHYARD_ENGINES", "[http://no-list")
     said = run("doctor").err
     assert said.startswith("error: SWITCHYARD_ENGINES is '[http://no-list'")
-    assert "neither URLs with commas between them nor a JSON list" in said
+    assert "neither items with commas between them nor a JSON list" in said
     (tmp_path / "switchyard.toml").write_text("max_lora_rank = = 16")
     assert run("keys", "list").err.startswith("error: switchyard.toml: ")
 

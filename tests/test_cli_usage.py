@@ -25,19 +25,15 @@ def test_usage_is_shown_to_people_scripts_and_spreadsheets(done: Run) -> None:
     assert done("usage", "--from", "1970-01-02", "--csv").out.splitlines() == [heading]
 
 
-def test_an_empty_window_is_said_to_be_one_and_why(done: Run) -> None:
+def test_an_empty_window_is_refused_and_told_why(done: Run, run: Run) -> None:
     with Registry.open() as registry:
         registry.ledger.record([usage_row("a")])
-    said = done("usage", "--from", "1970-01-01", "--until", "1970-01-01")
-    assert said.out == (
-        "the window is empty: --until 1970-01-01 is exclusive, and not after --from 1970-01-01; for that one day, say "
-        "--until 1970-01-02\n"
-    )
-    assert "not after --from 2020-05-05" in done("usage", "--from", "2020-05-05", "--until", "2020-05-01").out
-    assert "--from 2900-01-01 is later than now" in done("usage", "--from", "2900-01-01").out
-    quiet = done("usage", "--from", "1970-01-01", "--until", "1970-01-01", "--json")
-    assert quiet.document["lines"] == []
-    assert "the window is empty" in quiet.err
+    for command in (("usage",), ("cost", "bill"), ("ledger", "reconcile")):
+        empty = run(*command, "--from", "2020-05-05", "--until", "2020-05-01", "--json")
+        assert (empty.status, empty.out) == (1, "")
+        assert "--until is 2020-05-01, which is exclusive and not after from, 2020-05-05" in empty.err
+        assert "for that one day, give 2020-05-06" in empty.err
+        assert "--from is 2900-01-01, and the window ends before it" in run(*command, "--from", "2900-01-01").err
     assert len(done("usage", "--from", "1970-01-01", "--until", "1970-01-02").out.splitlines()) == 2
 
 

@@ -12,7 +12,7 @@ from gateway.api.tenants import in_turn, of_whole_tenant, one_in_query, who_asks
 from gateway.errors import BadRequest
 from gateway.handoffs import Principal
 from gateway.house import House
-from registry.days import DAY_MS, day_ms
+from registry.days import DAY_MS, day_of, window_ms
 from registry.db import now_ms
 from registry.errors import InvalidInput
 from registry.ledger.usage_report import By, UsageLine, report_usage
@@ -97,17 +97,12 @@ def _budgets(house: House, registry: Registry, principal: Principal) -> list[dic
 
 def _window(request: Request) -> tuple[int, int]:
     """Raises `BadRequest`."""
-    now = now_ms()
-    today = now - now % DAY_MS
-    query = request.query_params
+    now, query = now_ms(), request.query_params
+    usual = day_of(now)[0] - (USUAL_DAYS - 1) * DAY_MS, now
     try:
-        since_ms = day_ms(query["from"], "from") if "from" in query else today - (USUAL_DAYS - 1) * DAY_MS
-        until_ms = day_ms(query["until"], "until") if "until" in query else now
+        return window_ms(query.get("from"), query.get("until"), usual, MOST_DAYS)
     except InvalidInput as error:
         raise BadRequest(f"{error.message}.", param=error.param, code="invalid_value") from None
-    if not 0 < until_ms - since_ms <= MOST_DAYS * DAY_MS:
-        raise BadRequest(f"'until' must be 1 to {MOST_DAYS} days after 'from'.", param="until", code="invalid_value")
-    return since_ms, until_ms
 
 
 def _line(line: UsageLine) -> dict[str, Any]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from gateway.errors import BadRequest, RateLimited
 from gateway.feedback.body import Piece
@@ -18,13 +16,11 @@ from gateway.handoffs import Principal, Target
 from gateway.responses.lookups import Lookups
 from gateway.splits.assignment import hash_of
 from gateway.told import told
+from gateway.turns import Few
 from registry.outcomes.said import KeyOfOtherFeedback, NewOutcome, Subject, TakenFeedback
 from registry.outcomes.store import Outcomes
 from registry.outcomes.subjects import Subjects
 from registry.request_times import arrived_ms
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 T = TypeVar("T")
 YOUNG_S = 900.0
@@ -58,7 +54,7 @@ class FeedbackBox:
     most: int
     """Pieces of feedback that are kept of a tenant."""
     threads: Lookups
-    _waiting: Counter[str] = field(default_factory=Counter)
+    _waiting: Few = field(default_factory=lambda: Few(MOST_WAITING))
 
     async def do(self, tenant: str, work: Callable[[], T]) -> T:
         """What `work` returns, in a thread, in this tenant's turn. Raises `ApiError`."""
@@ -117,29 +113,20 @@ class FeedbackBox:
         found = await self.do(tenant, look)
         if found.keys() == wanted or not any(map(_is_young, wanted - found.keys())):
             return found
-        with self._waits(tenant):
-            until_s = time.monotonic() + LONGEST_WAIT_S
-            while found.keys() != wanted and time.monotonic() < until_s:
-                await asyncio.sleep(LOOK_S)
-                found = await self.do(tenant, look)
-        return found
-
-    @contextmanager
-    def _waits(self, tenant: str) -> Iterator[None]:
-        """Raises `RateLimited` when too many do."""
-        if self._waiting[tenant] >= MOST_WAITING:
+        if (leave := self._waiting.take(tenant)) is None:
             raise RateLimited(
                 f"{MOST_WAITING} pieces of feedback of this tenant wait for answers that are being booked.",
                 code="concurrency_limit",
                 retry_after_s=1,
             )
-        self._waiting[tenant] += 1
         try:
-            yield
+            until_s = time.monotonic() + LONGEST_WAIT_S
+            while found.keys() != wanted and time.monotonic() < until_s:
+                await asyncio.sleep(LOOK_S)
+                found = await self.do(tenant, look)
         finally:
-            self._waiting[tenant] -= 1
-            if not self._waiting[tenant]:
-                del self._waiting[tenant]
+            leave()
+        return found
 
     async def _salted(self, tenant: str, piece: Piece, target_of: Callable[[str], Target]) -> _Salted:
         """The split that runs on the model's alias, or ran there last. Raises `ApiError`."""

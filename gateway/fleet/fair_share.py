@@ -3,7 +3,7 @@
 Weighted max-min fairness over tenants: what is free goes to the waiting tenant that has the least for its weight
 (progressive filling: Bertsekas and Gallager, Data Networks, 6.5.2; dominant resource fairness of Ghodsi et al., NSDI
 2011, with the one resource). So while a tenant waits, nobody has more than one request above what its weight gives it.
-Those that have equally little take turns by start-time fair queueing (Goyal, Vin and Chen, SIGCOMM 1996): whoever
+Those that have equally little take turns by start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996): whoever
 begins moves its clock on by 1 / weight, and who comes anew starts at the clock of whoever began last, so that silence
 earns no credit. Within a tenant it is first come, first served.
 

@@ -50,9 +50,9 @@ class WorkerLink:
     by_version: dict[int, int] = field(default_factory=dict)
     """Version id → requests that were given it, as reported last."""
     running: dict[str, int] = field(default_factory=dict)
-    """Engine URL → slots that it uses there, as reported last."""
+    """Engine URL → seats that it uses there, as reported last."""
     waiting: dict[str, int] = field(default_factory=dict)
-    """Digest of a base → requests that wait for a slot, as reported last."""
+    """Digest of a base → requests that wait for a seat, as reported last."""
     standings: tuple[tuple[str, str, int, int, int], ...] = ()
     """As in its last `Report`."""
 

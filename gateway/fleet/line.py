@@ -147,6 +147,8 @@ class Line:
         used = self._room.used
         used[url] = used.get(url, 0) + asker.size
         self._share.begin(asker)
+        if self._room.has_guests:
+            self._room.make_way()
 
     def end(self, url: str, asker: Asker) -> None:
         """A seat there is free again, and somebody else's if one waits."""
@@ -250,11 +252,19 @@ class Room:
         """Engine URL → seats that this worker may have there."""
         self.on_waited: Callable[[float], None] = lambda _seconds: None
         """Told how long a request has waited whose waiting has ended well."""
+        self.has_guests = False
+        """Whether something runs that takes no seat and ends where a request needs one."""
+        self.make_way: Callable[[], None] = lambda: None
+        """Called when a request has taken a seat while there are guests."""
 
     def at(self, engine: EngineView) -> bool:
         """Whether the engine has a free seat."""
         url = engine.url
         return self.used.get(url, 0) < self.most.get(url, UNKNOWN)
+
+    def free(self, url: str) -> int:
+        """Seats of an engine that no request has; below 0 when there are fewer of them than there were."""
+        return self.most.get(url, UNKNOWN) - self.used.get(url, 0)
 
 
 class Lines:

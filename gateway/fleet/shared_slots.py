@@ -10,7 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.fleet.hub import Hub, WorkerLink
-from gateway.fleet.slot_messages import Sharing, SlotClosing, SlotGiven, SlotLeft, SlotsHeld, SlotWanted
+from gateway.fleet.slot_messages import (
+    Sharing,
+    SlotClosing,
+    SlotGiven,
+    SlotLeft,
+    SlotsFromWorker,
+    SlotsHeld,
+    SlotWanted,
+)
 from gateway.fleet.slots import Slots, Ticket
 
 SCARCE_S = 5.0
@@ -72,7 +80,7 @@ class SharedSlots:
                 link.send(Sharing(False))
         self._resize()
 
-    def take(self, link: WorkerLink, message: SlotsHeld | SlotWanted | SlotLeft) -> None:
+    def take(self, link: WorkerLink, message: SlotsFromWorker) -> None:
         """What a worker says of its slots."""
         worker = self._workers.get(id(link))
         if worker is None:  # it has been told meanwhile that it is alone

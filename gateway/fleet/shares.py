@@ -24,7 +24,7 @@ from gateway.fleet.wire import Shares
 
 
 def shares(most: int, wants: Mapping[str, int]) -> dict[str, int]:
-    """Slots by worker, 1 at least, of an engine that has `most`; `wants` are those that each uses or waits for."""
+    """Seats by worker, 1 at least, of an engine that has `most`; `wants` are those that each uses or waits for."""
     part = max(1, most // max(1, len(wants)))
     free = most - sum(wants.values())
     if free >= 0:
@@ -42,7 +42,6 @@ class SpreadShares:
 
     def __init__(self) -> None:
         self._told: dict[str, tuple[WorkerLink, dict[str, int]]] = {}
-
         self._capacities: dict[str, Capacity] = {}
         """By the URL of the engine."""
 

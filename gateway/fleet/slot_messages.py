@@ -1,7 +1,6 @@
 """What controller and workers say to each other of slots, where several workers send requests to the same engines.
 
-worker → controller     SlotsHeld, SlotWanted, SlotLeft
-controller → worker     Sharing, SlotGiven, SlotClosing; Proving, where it is alone too
+They are among the messages of `wire.py`, of the same form. A worker that is alone is told `Sharing` and `Proving` too.
 """
 
 from __future__ import annotations
@@ -36,6 +35,9 @@ class SlotLeft:
     adapter: int
     waited: bool = False
     kind: Literal["slot_left"] = "slot_left"
+
+
+SlotsFromWorker = SlotsHeld | SlotWanted | SlotLeft
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +78,6 @@ class Proving:
     url: str
     version: int
     kind: Literal["proving"] = "proving"
+
+
+SlotsFromController = Sharing | SlotGiven | SlotClosing | Proving

@@ -22,7 +22,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from gateway.breaches import Breach
 from gateway.engines.engine import Engine, EngineStatus
 from gateway.fleet.channel import Channel, LinkBroken
-from gateway.fleet.slot_messages import Proving, Sharing, SlotClosing, SlotGiven, SlotLeft, SlotsHeld, SlotWanted
+from gateway.fleet.slot_messages import SlotsFromController, SlotsFromWorker
 from gateway.handoffs import Endpoint
 from gateway.limits.lending import CapWish, Grants, RateWish
 from gateway.metrics.counts import AskSamples, AskTraffic, Counted
@@ -64,9 +64,9 @@ class Report:
     copies: tuple[tuple[str, str, int], ...] = ()
     """As `in_flight`, those of them that are copies of requests."""
     running: dict[str, int] = field(default_factory=dict)
-    """Engine URL → slots that it uses there."""
+    """Engine URL → seats that it uses there."""
     waiting: dict[str, int] = field(default_factory=dict)
-    """Digest of a base → requests that wait until an engine of it has a slot."""
+    """Digest of a base → requests that wait until an engine of it has a free seat."""
     standings: tuple[tuple[str, str, int, int, int], ...] = ()
     """(digest of a base, tenant, weight, running, waiting) of those that wait, as far as they are told of."""
     kind: Literal["report"] = "report"
@@ -176,7 +176,7 @@ class Copies:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How many slots this worker may use on each engine, by its URL."""
+    """How many seats this worker may use on each engine, by its URL."""
 
     most: dict[str, int]
     kind: Literal["shares"] = "shares"
@@ -247,9 +247,7 @@ FromWorker = (
     | Counted
     | AskTraffic
     | AskSamples
-    | SlotsHeld
-    | SlotWanted
-    | SlotLeft
+    | SlotsFromWorker
 )
 FromController = (
     Welcome
@@ -263,10 +261,7 @@ FromController = (
     | Inspected
     | Lent
     | Alive
-    | Sharing
-    | SlotGiven
-    | SlotClosing
-    | Proving
+    | SlotsFromController
 )
 
 _FROM_WORKER: TypeAdapter[FromWorker] = TypeAdapter(Annotated[FromWorker, Field(discriminator="kind")])

@@ -91,7 +91,7 @@ class FleetWorker:
         self._changes: list[FromController] = []
         self._seen = 0
         self._shares: dict[str, int] = {}
-        """Engine URL → slots that this worker may use there, as it was told last."""
+        """Engine URL → seats that this worker may use there, as it was told last."""
         self._uses: dict[int, int] = {}
         """Requests by version id since this worker began."""
         self._disputed_s: dict[tuple[str, Endpoint], float] = {}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TypeVar
 
 from gateway.errors import RateLimited
-from gateway.turns import Turns, in_thread
+from gateway.turns import Few, Turns, in_thread
 
 T = TypeVar("T")
 THREADS = 4
@@ -26,32 +24,25 @@ class Lookups:
         """`name` is that of its threads."""
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=name)
         self._turns = Turns(AT_ONCE)
-        self._waiting: Counter[str] = Counter()
+        self._waiting = Few(MOST_WAITING)
 
     async def do(self, tenant: str, work: Callable[[], T]) -> T:
         """What `work` returns. Raises `RateLimited`, or what it raises.
 
         Who waits for it may go: its thread is the tenant's until the work is done.
         """
-        if self._waiting[tenant] >= MOST_WAITING:
+        if (leave := self._waiting.take(tenant)) is None:
             raise RateLimited(
                 f"{MOST_WAITING} look-ups of this tenant wait for their turn.",
                 code="concurrency_limit",
                 retry_after_s=1,
             )
-        self._waiting[tenant] += 1
-        leave = partial(self._leave, tenant)
         try:
             give_back = await self._turns.take(tenant)
         except BaseException:
             leave()
             raise
         return await in_thread(self._threads, work, give_back, leave)
-
-    def _leave(self, tenant: str) -> None:
-        self._waiting[tenant] -= 1
-        if not self._waiting[tenant]:
-            del self._waiting[tenant]
 
     def close(self) -> None:
         """End the threads when their work is done."""

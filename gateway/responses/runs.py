@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.errors import RateLimited
 from gateway.handoffs import CLIENT_GONE
+from gateway.turns import Few
 
 log = logging.getLogger("switchyard.responses")
 LOOK_S = 0.5
@@ -27,9 +27,8 @@ class Runs:
         """At most so many run at once. `going_on` asks the database, and blocks, what of a worker's is to go on."""
         self.worker = worker
         self._most = most
-        self._most_of_tenant = most_of_tenant
         self._going_on = going_on
-        self._of_tenant: Counter[str] = Counter()
+        self._running = Few(most_of_tenant)
         self._tasks: dict[Run, asyncio.Task[None]] = {}
         self._unwanted: set[Run] = set()
         self._some = asyncio.Event()
@@ -37,20 +36,18 @@ class Runs:
     @contextmanager
     def place(self, tenant: str) -> Iterator[None]:
         """Room for one more, until the end of the block. Raises `RateLimited`."""
-        used, all_used = self._of_tenant[tenant], self._of_tenant.total()
-        if used >= self._most_of_tenant or all_used >= self._most:
+        leave = self._running.take(tenant) if self._running.total() < self._most else None
+        if leave is None:
+            used = self._running.of(tenant)
             raise RateLimited(
                 f"{used} responses of this tenant are made in the background; no more can be begun now.",
                 code="concurrency_limit",
                 retry_after_s=5,
             )
-        self._of_tenant[tenant] = used + 1
         try:
             yield
         finally:
-            self._of_tenant[tenant] -= 1
-            if not self._of_tenant[tenant]:
-                del self._of_tenant[tenant]
+            leave()
 
     @contextmanager
     def watched(self, run: Run) -> Iterator[None]:

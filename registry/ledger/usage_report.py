@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from sqlalchemy import String, Subquery, and_, case, func, literal, select
 
-from registry.days import DAY_MS, as_datetime, date_of
+from registry.days import date_of
 from registry.db import Database
 from registry.errors import InvalidInput
 from registry.ledger.line_names import NONE, naming
@@ -122,20 +122,6 @@ def usage_csv(lines: Iterable[UsageLine]) -> str:
     writer.writerow(names)
     writer.writerows([_cell(getattr(line, name)) for name in names] for line in lines)
     return text.getvalue()
-
-
-def why_empty(since_ms: int, until_ms: int, names: tuple[str, str] = ("--from", "--until")) -> str | None:
-    """A sentence, when nothing can be in the window; `names` are what people call its ends."""
-    if since_ms < until_ms:
-        return None
-    first, end = map(as_datetime, (since_ms, until_ms))
-    if until_ms % DAY_MS:
-        return f"the window is empty: {names[0]} {first:%Y-%m-%d} is later than now"
-    following = as_datetime(since_ms + DAY_MS)
-    return (
-        f"the window is empty: {names[1]} {end:%Y-%m-%d} is exclusive, and not after {names[0]} {first:%Y-%m-%d}; for "
-        f"that one day, say {names[1]} {following:%Y-%m-%d}"
-    )
 
 
 def reasons_said(line: UsageLine) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -77,6 +77,8 @@ WORKERS_LOST = JobError(
 )
 _DONE: Mapping[Wish, str] = {"cancel": "cancelled", "pause": "paused", "resume": "resumed"}
 _ROW = TrainingJobRow
+
+R = TypeVar("R", TrainingEvent, TrainingCheckpoint)
 
 
 class TrainingJobs:
@@ -157,23 +159,15 @@ class TrainingJobs:
 
     def events(self, tenant: str | None, id_: str, after: str | None, limit: int) -> list[JobEvent]:
         """What happened, newest first, before the event `after`. Raises `NoSuchJob`, `InvalidInput` for `after`."""
-        event = TrainingEvent
         with self._db.read() as session:
-            query = select(event).where(event.job_number == _require(session, tenant, id_).number)
-            if after is not None:
-                last = session.scalars(query.where(event.id == after)).one_or_none() if is_id(after) else None
-                query = query.where(event.number < _number(last, after, "event"))
-            return [event_of(row) for row in session.scalars(query.order_by(event.number.desc()).limit(limit))]
+            job = _require(session, tenant, id_)
+            return [event_of(row) for row in _newest(session, TrainingEvent, job, "event", after, limit)]
 
     def checkpoints(self, tenant: str | None, id_: str, after: str | None, limit: int) -> list[JobCheckpoint]:
         """Its checkpoints, newest first, before `after`. Raises `NoSuchJob`, `InvalidInput` for `after`."""
-        state = TrainingCheckpoint
         with self._db.read() as session:
-            query = select(state).where(state.job_number == _require(session, tenant, id_).number)
-            if after is not None:
-                last = session.scalars(query.where(state.id == after)).one_or_none() if is_id(after) else None
-                query = query.where(state.number < _number(last, after, "checkpoint"))
-            return [checkpoint_of(row) for row in session.scalars(query.order_by(state.number.desc()).limit(limit))]
+            job = _require(session, tenant, id_)
+            return [checkpoint_of(row) for row in _newest(session, TrainingCheckpoint, job, "checkpoint", after, limit)]
 
     def unfinished_with(self, tenant: str, file_id: str) -> list[str]:
         """Ids of the tenant's jobs that need a file and have not ended."""
@@ -333,10 +327,16 @@ def _require(session: Session, tenant: str | None, id_: str, *, lock: bool = Fal
     return row
 
 
-def _number(last: TrainingEvent | TrainingCheckpoint | None, after: str, what: str) -> int:
-    if last is None:
-        raise InvalidInput(
-            f"after is {after[:80]!r}, which is no {what} of this job; send the id of one that was listed",
-            param="after",
-        )
-    return last.number
+def _newest(
+    session: Session, kind: type[R], job: TrainingJobRow, what: str, after: str | None, limit: int
+) -> Sequence[R]:
+    query = select(kind).where(kind.job_number == job.number)
+    if after is not None:
+        last = session.scalars(query.where(kind.id == after)).one_or_none() if is_id(after) else None
+        if last is None:
+            raise InvalidInput(
+                f"after is {after[:80]!r}, which is no {what} of this job; send the id of one that was listed",
+                param="after",
+            )
+        query = query.where(kind.number < last.number)
+    return session.scalars(query.order_by(kind.number.desc()).limit(limit)).all()

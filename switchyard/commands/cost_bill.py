@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from registry.days import as_datetime, day_ms, month_of, when
+from registry.days import as_datetime, month_of, when, window_ms
 from registry.errors import InvalidInput
 from switchyard.console import actor, print_done, print_json, print_table, say
 from switchyard.options import JsonFlag
@@ -32,10 +32,7 @@ def bill(
     from registry.db import now_ms
 
     at_ms = now_ms()
-    since_ms = month_of(at_ms)[0] if since is None else day_ms(since, "from")
-    until_ms = at_ms if until is None else day_ms(until, "until")
-    if since_ms >= until_ms:
-        raise InvalidInput("until is not after from; it is exclusive", param="until")
+    since_ms, until_ms = window_ms(since, until, (month_of(at_ms)[0], at_ms))
     with open_registry() as registry:
         found = bill_document(registry, since_ms, until_ms, idle=idle, cost_version=cost_version, explain=explain)
     if json_output:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from registry.days import day_ms, when
+from registry.days import when, window_ms
 from switchyard.console import print_json, print_table, say
 from switchyard.options import JsonFlag
 from switchyard.registry_access import open_registry
@@ -32,11 +32,7 @@ def reconcile_ledger(
     from registry.db import now_ms
 
     with open_registry() as registry:
-        balances = reconcile(
-            registry.readings,
-            day_ms(since, "from") if since else 0,
-            day_ms(until, "until") if until else now_ms() - SHIPPING_MS,
-        )
+        balances = reconcile(registry.readings, *window_ms(since, until, (0, now_ms() - SHIPPING_MS)))
     print_json(balances) if json_output else _print(balances)
     if any(one.unexplained != Tokens() for one in balances):
         raise typer.Exit(1)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from registry.days import day_ms
+from registry.days import window_ms
 from registry.errors import InvalidInput
-from switchyard.console import print_csv, print_json, print_table, say
+from switchyard.console import print_csv, print_json, print_table
 from switchyard.options import JsonFlag
 from switchyard.registry_access import open_registry
 
@@ -31,27 +31,19 @@ def usage(
     that were REFUSED (by a limit, a budget, for their body) never became attempts. – is the cost of what had no price.
     """
     from registry.db import now_ms
-    from registry.ledger.usage_report import report_usage, usage_csv, why_empty
+    from registry.ledger.usage_report import report_usage, usage_csv
 
     if json_output and csv_output:
         raise InvalidInput("--json and --csv are both given; choose one", param="csv")
     with open_registry() as registry:
-        report = report_usage(
-            registry.db,
-            by,
-            since_ms=day_ms(since, "from") if since else 0,
-            until_ms=day_ms(until, "until") if until else now_ms(),
-            tenant=tenant,
-        )
-    reason = why_empty(report.since_ms, report.until_ms)
-    if reason is not None:
-        say(reason, err=json_output or csv_output)
+        since_ms, until_ms = window_ms(since, until, (0, now_ms()))
+        report = report_usage(registry.db, by, since_ms=since_ms, until_ms=until_ms, tenant=tenant)
     if json_output:
         lines = [{**asdict(line), "cost_dollars": line.cost_dollars} for line in report.lines]
         print_json({**asdict(report), "lines": lines})
     elif csv_output:
         print_csv(usage_csv(report.lines))
-    elif reason is None:
+    else:
         _print(report)
 
 

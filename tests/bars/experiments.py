@@ -6,8 +6,10 @@ whose sequence has the difference at all looks; `srm_fpr`, wrong alarms of the s
 median where 60 % of pairs are won; `sample_ratio`, units for a drop by 2 points on .6 in multiples of a fixed sample's;
 `aa_rollbacks` and `aa_wins`: of 200 experiments whose arms are the same; `rollback_s` and `exposed_units`: of a canary
 on a real gateway that begins to fail 20 % of its requests; `hot_path_us`, processor time of a request's way through the
-gateway in a running experiment beyond that of one in none; `shadow_p95_ratio`, time to the first byte beside copies of
-10 % of requests on a full engine, by that without. `seconds` says how long each part took.
+gateway in a running experiment beyond that of one in none, and `beside_path_us`, that of what is done later for it;
+`shadow_p95_ratio`, time to the first byte beside copies of 10 % of requests on a full engine, by that without; `least`
+and `most` of both are the ends of an interval that has the true one in 95 of 100 cases. `seconds` says how long each
+part took.
 
 What only computes runs side by side; what is clocked runs alone after that. A line tells of each part that is done.
 With `SWITCHYARD_BAR_PARTS=FOLDER` each is kept there too, and one that is there already is not measured again at this

@@ -160,7 +160,7 @@ def test_what_is_wrong_with_it_is_said_at_once(client: OpenAI, stack: Stack) -> 
 
 
 def test_a_tenant_has_a_bounded_number_of_them(client: OpenAI, slow: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive(slow).runs, "_most_of_tenant", 1)
+    monkeypatch.setattr(archive(slow).runs._running, "_most", 1)
     queued = begin(client)
     with pytest.raises(openai.RateLimitError, match="made in the background"):
         begin(client)
@@ -176,7 +176,7 @@ def test_who_goes_while_it_is_stored_leaves_none_that_nobody_makes(stack: Stack)
         with socket.create_connection((address.hostname, address.port)) as gone:
             gone.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             wait_until("it to be stored", lambda: stored.writer._writes_since_s is not None)
-        wait_until("the gateway to know", lambda: not stored.runs._of_tenant)
+        wait_until("the gateway to know", lambda: not stored.runs._running.total())
     wait_until("all to be stored", lambda: not stored.writer._waiting)
     assert not stored.responses.going_on(stored.runs.worker)
 

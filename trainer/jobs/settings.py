@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
 from registry.errors import InvalidInput
+from registry.listed import Names, listed
 from registry.money import dollars_to_nano
 from registry.settings import RegistrySettings
 from telemetry.settings import TelemetrySettings
@@ -18,7 +19,7 @@ from telemetry.settings import TelemetrySettings
 class TrainerSettings(RegistrySettings, TelemetrySettings):
     """Of `switchyard trainer`."""
 
-    trainer_bases: Annotated[list[Path], NoDecode] = Field(
+    trainer_bases: Annotated[list[Path], NoDecode, BeforeValidator(listed)] = Field(
         default=[],
         description="More folders of base models, with commas between them; those in state_dir/base are known anyway.",
     )
@@ -97,10 +98,8 @@ class TrainerSettings(RegistrySettings, TelemetrySettings):
     trainer_hour_dollars: str | None = Field(
         default=None, description="What an hour of this machine costs, for quotes. Default: they have no cost."
     )
-    trainer_api_dollars: Annotated[list[str], NoDecode] | None = Field(
+    trainer_api_dollars: Annotated[Names, Field(min_length=2, max_length=2)] | None = Field(
         default=None,
-        min_length=2,
-        max_length=2,
         description="Dollars per million tokens that an API reads and writes, with a comma between them: quotes say "
         "after how many requests a training has paid for itself against it, where the base has a tariff here.",
     )
@@ -115,11 +114,6 @@ class TrainerSettings(RegistrySettings, TelemetrySettings):
             except InvalidInput as error:
                 raise ValueError(error.message) from None
         return given
-
-    @field_validator("trainer_bases", "trainer_api_dollars", mode="before")
-    @classmethod
-    def _listed(cls, given: Any) -> Any:
-        return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
 
     @property
     def threads(self) -> int:

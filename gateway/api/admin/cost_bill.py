@@ -11,9 +11,8 @@ from gateway.api.admin.office import Office
 from gateway.api.admin.shapes import Shape
 from gateway.cost.allocation import IdlePolicy, LineKind
 from gateway.cost.costing import bill_document
-from registry.days import day_ms
+from registry.days import window_ms
 from registry.db import now_ms
-from registry.errors import InvalidInput
 
 CostVersion = Annotated[
     str | None,
@@ -110,9 +109,6 @@ def add_cost_bill(router: APIRouter, office: Office) -> None:
         explain: Annotated[bool, Query(description="With formulas, and what each engine cost on each day.")] = False,
     ) -> BillDocument:
         """What engines cost, and who it falls to: the sum of the lines is the bill."""
-        since_ms = day_ms(since, "from")
-        until_ms = now_ms() if until is None else day_ms(until, "until")
-        if since_ms >= until_ms:
-            raise InvalidInput("until is not after from; it is exclusive", param="until")
+        since_ms, until_ms = window_ms(since, until, (0, now_ms()))
         found = bill_document(registry, since_ms, until_ms, idle=idle, cost_version=cost_version, explain=explain)
         return BillDocument(**found)

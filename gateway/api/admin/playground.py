@@ -22,8 +22,7 @@ from gateway.api.request_ids import REQUEST_ID
 from gateway.bytes_in_flight import HeldBytes
 from gateway.engines.connection import EngineUnreachable
 from gateway.errors import ApiError, EngineFailed, Overloaded, Quarantined
-from gateway.experiments.shadow.room import Load as EngineRoom
-from gateway.experiments.shadow.room import why_stop
+from gateway.experiments.shadow.room import load_of, why_stop
 from gateway.fleet.view import EngineView
 from gateway.handoffs import CLIENT_GONE, Admitted, AnswerReader, Arm, Booked, Call, EngineBroke, Principal, Target
 from gateway.limits.limits import Bill
@@ -184,11 +183,13 @@ class Playground:
         assert version is not None
         while not trying.done():
             await asyncio.wait({trying}, timeout=LOOK_S)
-            fleet, most = house.fleet, house.settings.shadow_engine_in_flight
-            view, in_flight = fleet.view(), fleet.in_flight
-            room = EngineRoom(in_flight.by_engine, most, in_flight.awaited, fleet.lines.waits_at, fleet.slots.wanted)
+            load = load_of(house.fleet, house.settings.shadow_engine_in_flight, {engine.url: 1})
             name = engine.resident.get(version.id)
-            if not trying.done() and name is not None and why_stop(version.id, engine.url, name, view, room):
+            if (
+                not trying.done()
+                and name is not None
+                and why_stop(version.id, engine.url, name, house.fleet.view(), load)
+            ):
                 raise Overloaded(
                     "Tenants' requests need the place; try again when the engine has fewer of them.",
                     code="playground_yields",

@@ -10,9 +10,8 @@ from pydantic import Field
 from gateway.api.admin.office import Office
 from gateway.api.admin.shapes import Shape
 from gateway.cost.reconcile import Balance, reconcile
-from registry.days import DAY_MS, day_ms
+from registry.days import DAY_MS, day_ms, window_ms
 from registry.db import now_ms
-from registry.errors import InvalidInput
 
 SHIPPING_MS = 5_000
 """What ended more recently may not have been shipped to the ledger yet."""
@@ -64,17 +63,16 @@ def add_reconciliation(router: APIRouter, office: Office) -> None:
     @router.get("/reconciliation")
     def show_reconciliation(
         since: Annotated[
-            str | None, Query(alias="from", description="First day, YYYY-MM-DD (UTC); default: 24 hours ago.")
+            str | None,
+            Query(alias="from", description="First day, YYYY-MM-DD (UTC); default: 24 hours before the end."),
         ] = None,
         until: Annotated[
             str | None, Query(description="YYYY-MM-DD (UTC), exclusive; default: five seconds ago.")
         ] = None,
     ) -> ReconciliationDocument:
         """What engines have counted, and where it went; as `switchyard ledger reconcile`."""
-        until_ms = now_ms() - SHIPPING_MS if until is None else day_ms(until, "until")
-        since_ms = until_ms - DAY_MS if since is None else day_ms(since, "from")
-        if since_ms >= until_ms:
-            raise InvalidInput(f"from is {since!r}, which is not before the end of the window", param="from")
+        end_ms = day_ms(until, "until") if until else now_ms() - SHIPPING_MS
+        since_ms, until_ms = window_ms(since, until, (end_ms - DAY_MS, end_ms))
         balances = reconcile(office.registry.readings, since_ms, until_ms)
         return ReconciliationDocument(
             since_ms=since_ms,

@@ -9,9 +9,8 @@ from pydantic import Field
 
 from gateway.api.admin.office import Office
 from gateway.api.admin.shapes import Shape
-from registry.days import DAY_MS, date_of, day_ms, day_number, month_of
+from registry.days import date_of, day_number, day_of, month_of, window_ms
 from registry.db import now_ms
-from registry.errors import InvalidInput
 from registry.limits.spending_days import spending_days
 from registry.money import nano_to_dollars
 
@@ -49,10 +48,8 @@ def add_spending(router: APIRouter, office: Office) -> None:
     ) -> SpendingDocument:
         """How a budget burns down: what its scope has spent by day, by the ledger; a second or two behind."""
         at_ms = now_ms()
-        first = day_number(day_ms(since, "from") if since else month_of(at_ms)[0])
-        end = day_number(day_ms(until, "until") if until else at_ms + DAY_MS)
-        if not 0 < end - first <= MOST_DAYS:
-            raise InvalidInput(f"until is {date_of(end)}; expected 1 to {MOST_DAYS} days after from", param="until")
+        window = window_ms(since, until, (month_of(at_ms)[0], day_of(at_ms)[1]), MOST_DAYS)
+        first, end = map(day_number, window)
         days = [
             SpendingDayDocument(
                 day=date_of(one.day),

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gateway.api.admin.office import NEXT, Office, in_json
 from gateway.api.admin.shapes import After, Limit, Next, Shape
-from registry.days import day_ms
+from registry.days import window_ms
 from registry.db import now_ms
 from registry.ledger.usage_report import By, report_usage, usage_csv
 
@@ -82,11 +82,12 @@ def add_usage(router: APIRouter, office: Office) -> None:
         limit: Limit = 200,
     ) -> Response:
         """Attempts, tokens and dollars of a window; the newest are a second or two behind."""
+        since_ms, until_ms = window_ms(since, until, (0, now_ms()))
         report = report_usage(
             office.registry.db,
             by,
-            since_ms=day_ms(since, "from") if since else 0,
-            until_ms=day_ms(until, "until") if until else now_ms(),
+            since_ms=since_ms,
+            until_ms=until_ms,
             tenant=tenant,
             after=after,
             limit=limit,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,11 +17,9 @@ from gateway.engines.connection import AdapterMissing, EngineUnreachable
 from gateway.errors import ApiError
 from gateway.experiments.shadow.answers import CopySink, Kept, Watched
 from gateway.experiments.shadow.books import Finished, ShadowBooks
-from gateway.experiments.shadow.room import Load, choose, why_stop
+from gateway.experiments.shadow.room import FleetLoad, Load, choose, load_of, why_stop
 from gateway.experiments.shadow.texts import READABLE
-from gateway.fleet.adapter_slots import AdapterSlots
-from gateway.fleet.line import Lines
-from gateway.fleet.view import EngineView, FleetView, InFlight
+from gateway.fleet.view import EngineView, FleetView
 from gateway.handoffs import CLIENT_GONE, Admitted, Arm, EngineBroke, InferenceRequest, Sink, Usage
 from registry.catalog.snapshot import Catalog, ShadowEntry
 from registry.db import now_ms
@@ -40,12 +39,8 @@ Send = Callable[[Admitted, EngineView, Sink], Awaitable[Usage]]
 """Makes one attempt on an engine. Raises what an attempt raises."""
 
 
-class FleetSeen(Protocol):
+class FleetSeen(FleetLoad, Protocol):
     """What copies know of the fleet."""
-
-    in_flight: InFlight
-    lines: Lines
-    slots: AdapterSlots
 
     def view(self) -> FleetView:
         """Engines that take traffic now."""
@@ -101,8 +96,10 @@ class Copies:
         self._timeout_s = timeout_s
         self._draw = draw
         self._watched = 0
-        self._running: set[_Copied] = set()
+        self._running: dict[_Copied, None] = {}
+        """In the order in which they began."""
         self._begun = asyncio.Event()
+        fleet.lines.room.make_way = self.make_room
 
     # Beside a request
 
@@ -147,7 +144,8 @@ class Copies:
             copied.cause = found
         else:
             copied.engine_url, copied.engine_name = found.url, found.resident[copied.shadow.version.id]
-            self._running.add(copied)
+            self._running[copied] = None
+            self._fleet.lines.room.has_guests = True
             copied.task = asyncio.create_task(self._run(copied, found), name=f"copy of {copied.asked.call.request_id}")
             self._begun.set()
 
@@ -180,7 +178,8 @@ class Copies:
             log.exception("a copy of request %s failed in the gateway", copied.asked.call.request_id)
             copied.cause = GATEWAY_FAILED
         finally:
-            self._running.discard(copied)
+            del self._running[copied]
+            self._fleet.lines.room.has_guests = bool(self._running)
             copied.has_ended = True
             self._join(copied)
 
@@ -219,12 +218,12 @@ class Copies:
                 self.make_room()
 
     def make_room(self) -> None:
-        """End the copies that a tenant's request, an unload or the end of their shadow waits for."""
-        view, load, catalog = self._fleet.view(), self._load, self._catalog()
-        for copied in list(self._running):
+        """End the copies that a tenant's request, an unload or the end of their shadow waits for, youngest first."""
+        view, catalog = self._fleet.view(), self._catalog()
+        for copied in reversed(list(self._running)):
             if (task := copied.task) is None or copied.ends_for is not None:
                 continue
-            why = why_stop(copied.shadow.version.id, copied.engine_url, copied.engine_name, view, load)
+            why = why_stop(copied.shadow.version.id, copied.engine_url, copied.engine_name, view, self._load)
             if not _goes_on(copied.shadow, copied.asked, catalog):
                 why = ENDED
             if why is not None:
@@ -233,9 +232,8 @@ class Copies:
 
     @property
     def _load(self) -> Load:
-        in_flight = self._fleet.in_flight
-        fleet, most = self._fleet, self._most_on_engine
-        return Load(in_flight.by_engine, most, in_flight.awaited, fleet.lines.waits_at, fleet.slots.wanted)
+        copies = Counter(one.engine_url for one in self._running if one.ends_for is None)
+        return load_of(self._fleet, self._most_on_engine, copies)
 
     async def close(self) -> None:
         """End all of them, and write down what came of everything."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
+from typing import Protocol
 
-from gateway.fleet.view import EngineView, FleetView
+from gateway.fleet.adapter_slots import AdapterSlots
+from gateway.fleet.line import Lines
+from gateway.fleet.view import EngineView, FleetView, InFlight
 
 NOT_RESIDENT, TENANTS_WAIT, ENGINE_BUSY = "not_resident", "tenants_wait", "engine_busy"
 ENGINE_LEAVES, ADAPTER_LEAVES = "engine_leaves", "adapter_leaves"
@@ -19,12 +22,34 @@ class Load:
     """Its requests by engine URL, copies not among them."""
     most: int
     """So many requests on an engine leave no room for a copy."""
+    free: Callable[[str], int]
+    """Seats of an engine, by its URL, that neither requests nor copies have; below 0 where they have more than there
+    are.
+    """
     awaited: Set[tuple[str, str]]
     """(engine URL, name): adapters that are to be unloaded when nobody uses them."""
     waits_at: Callable[[str], bool]
     """Whether a request waits for an engine of the base with this digest."""
     wanted: Set[str] = frozenset()
     """URLs of engines on which requests wait until fewer adapters run."""
+
+
+class FleetLoad(Protocol):
+    """What is known of engines' load."""
+
+    in_flight: InFlight
+    lines: Lines
+    slots: AdapterSlots
+
+
+def load_of(fleet: FleetLoad, most: int, copies: Mapping[str, int]) -> Load:
+    """As it is now, with so many copies by engine URL; `most` as in `Load`."""
+    in_flight, lines = fleet.in_flight, fleet.lines
+
+    def free(url: str) -> int:
+        return lines.room.free(url) - copies.get(url, 0)
+
+    return Load(in_flight.by_engine, most, free, in_flight.awaited, lines.waits_at, fleet.slots.wanted)
 
 
 def choose(version_id: int, control_url: str, view: FleetView, load: Load) -> EngineView | str:
@@ -35,7 +60,7 @@ def choose(version_id: int, control_url: str, view: FleetView, load: Load) -> En
     if not holders:
         return NOT_RESIDENT
     engine = min(holders, key=lambda one: (one.url != control_url, load.in_flight.get(one.url, 0)))
-    return _why_crowded(engine, load) or engine
+    return _why_crowded(engine, load) or (engine if load.free(engine.url) > 0 else ENGINE_BUSY)
 
 
 def why_stop(version_id: int, url: str, name: str, view: FleetView, load: Load) -> str | None:
@@ -51,4 +76,5 @@ def why_stop(version_id: int, url: str, name: str, view: FleetView, load: Load) 
 def _why_crowded(engine: EngineView, load: Load) -> str | None:
     if engine.status.queues or load.waits_at(engine.declared.base_digest) or engine.url in load.wanted:
         return TENANTS_WAIT
-    return ENGINE_BUSY if load.in_flight.get(engine.url, 0) >= load.most else None
+    crowded = load.in_flight.get(engine.url, 0) >= load.most or load.free(engine.url) < 0
+    return ENGINE_BUSY if crowded else None

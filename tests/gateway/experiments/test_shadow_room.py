@@ -26,7 +26,7 @@ def view(*engines: EngineView) -> FleetView:
     return FleetView(engines, Homes({}), {})
 
 
-CALM = Load({A: 3, B: 1, C: 2}, 4, set(), lambda _base: False)
+CALM = Load({A: 3, B: 1, C: 2}, 4, lambda _url: 1, set(), lambda _base: False)
 
 
 def test_a_copy_runs_where_its_request_ran_and_else_on_the_least_loaded_engine_that_holds_the_candidate() -> None:
@@ -46,6 +46,7 @@ def test_a_copy_runs_where_its_request_ran_and_else_on_the_least_loaded_engine_t
         (view(engine(A, holds=False)), CALM, "not_resident"),
         (view(engine(A, queues=True), engine(B)), CALM, "tenants_wait"),
         (view(engine(A)), replace(CALM, most=3), "engine_busy"),
+        (view(engine(A)), replace(CALM, free=lambda _url: 0), "engine_busy"),
     ],
 )
 def test_no_copy_begins_in_a_tenants_way_and_none_is_loaded_for(there: FleetView, load: Load, why: str) -> None:
@@ -62,6 +63,8 @@ def test_no_copy_begins_in_a_tenants_way_and_none_is_loaded_for(there: FleetView
         (view(engine(A, queues=True)), CALM, "tenants_wait"),
         (view(engine(A)), replace(CALM, waits_at=lambda _base: True), "tenants_wait"),
         (view(engine(A)), replace(CALM, most=3), "engine_busy"),
+        (view(engine(A)), replace(CALM, free=lambda _url: 0), None),
+        (view(engine(A)), replace(CALM, free=lambda _url: -1), "engine_busy"),
     ],
 )
 def test_a_copy_ends_when_something_waits_for_it(there: FleetView, load: Load, why: str | None) -> None:
