@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import NamedTuple
 
 from gateway.metrics import families
@@ -29,6 +29,8 @@ class Metrics(Rows):
         super().__init__()
         self._tallies = _tallies()
         self._waits: dict[str, list[float]] = {}
+        self.sampled: Counter[str] = Counter()
+        """Answers that were to be looked at, by what became of them; who counts them raises it."""
 
     def refused(self, reason: str) -> None:
         """Count one request that was refused before an engine was asked."""
@@ -37,10 +39,6 @@ class Metrics(Rows):
     def slowed(self) -> None:
         """Count one refusal that is told late."""
         self.add(families.SLOWED, ())
-
-    def sampled(self, became: str) -> None:
-        """Count one answer that was to be looked at."""
-        self.add(families.SAMPLED, (became,))
 
     def copied(self, result: str) -> None:
         """Count one request that was to be copied to a candidate."""
@@ -64,6 +62,9 @@ class Metrics(Rows):
 
     def take(self) -> Taken:
         """What is new since the last time."""
+        for became, count in self.sampled.items():
+            self.add(families.SAMPLED, (became,), count)
+        self.sampled.clear()
         tallies, self._tallies = self._tallies, _tallies()
         waits, self._waits = self._waits, {}
         return Taken(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
@@ -57,7 +57,7 @@ class Tapping:
     def __exit__(self, *_: object) -> None:
         self._scorer.tapped -= 1
         if not self._tap.is_whole:
-            self._scorer.count("broken off")
+            self._scorer.became["broken off"] += 1
 
 
 class Scorer:
@@ -67,14 +67,15 @@ class Scorer:
         self,
         outcomes: Outcomes,
         most: int,
-        count: Callable[[str], None],
+        became: Counter[str],
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`most`: outcomes that a tenant may have."""
+        """`most`: outcomes that a tenant may have; `became`: of answers that were to be looked at, how many of which
+        it was.
+        """
         self._outcomes = outcomes
         self._most = most
-        self.count = count
-        """Is told of each answer that was to be looked at what became of it."""
+        self.became = became
         self._clock_s = clock_s
         self._second = 0
         self._kept: dict[int, int] = {}
@@ -99,14 +100,14 @@ class Scorer:
         version = target.version
         assert version is not None  # checks and experiments are an adapter's
         if version.adapter_id in self._full and self._clock_s() < self._second + 1:  # as of most that come in floods
-            self.count("too many")
+            self.became["too many"] += 1
             return UNTAPPED
         if call.dialect.asks not in TEXT:
             if call.dialect.uses_tokens:
-                self.count("not text")
+                self.became["not text"] += 1
             return UNTAPPED
         if self.tapped >= MOST_TAPPED:
-            self.count("dropped")
+            self.became["dropped"] += 1
             return UNTAPPED
         self._keep(version.adapter_id)
         return Tapping(self, Tap(call.request_id, target, arm, unit_hash))
@@ -127,7 +128,7 @@ class Scorer:
         tap.is_whole = True
         length = max(0, MOST_ANSWER_BYTES - tap.left)
         if len(self._queue) >= MOST_QUEUED or self._queued_bytes + length > MOST_QUEUED_BYTES:
-            self.count("dropped")
+            self.became["dropped"] += 1
             return
         self._queue.append(tap)
         self._queued_bytes += length
@@ -167,8 +168,7 @@ class Scorer:
         try:
             became = await asyncio.to_thread(self._look, group)
         finally:
-            for one in became:
-                self.count(one)
+            self.became.update(became)
 
     def _look(self, group: Sequence[Tap]) -> list[str]:
         """What becomes of each. In a thread."""

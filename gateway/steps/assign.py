@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.handoffs import Arm, Target, Unit
-from gateway.splits.assignment import named, placed, takes_part
+from gateway.splits.assignment import placed
 
 
 def assign(
@@ -20,11 +20,11 @@ def assign(
     if split is None:
         return _unsplit(target), None
     assert unit is not None
-    policy, value = split.policy, named(unit.value)
-    if policy is not None and not policy.for_all and not takes_part(policy, value, key_id, metadata):
+    found = placed(split.salt, target.arms, unit.value, split.policy, key_id, metadata)
+    if found is None:
         assert target.control is not None
         return target.control, None
-    return placed(split.salt, value, target.arms)
+    return found
 
 
 def _unsplit(target: Target) -> Arm:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gateway.explain import explain
-from gateway.splits.assignment import bucket_of, choose, hash_of, named, placed, takes_part
+from gateway.splits.assignment import bucket_of, choose, hash_of, placed
 from registry.catalog.snapshot import SplitArm, SplitPolicy
 from registry.experiments.infos import Decision, ExperimentInfo
 from registry.experiments.plan import Plan
@@ -255,7 +255,7 @@ def test_a_ramp_gives_these_units_these_arms_on_every_machine() -> None:
         weighed = list(enumerate(weights))
         ranges = lay_out(weighed) if ranges is None else change(ranges, weighed)
         found.append([choose(ranges, bucket_of(hash_of(ramp["salt"].encode(), unit))) for unit in ramp["units"]])
-        at_once = [placed(ramp["salt"].encode(), named(unit), ranges) for unit in ramp["units"]]
+        at_once = [placed(ramp["salt"].encode(), ranges, unit) for unit in ramp["units"]]
         hashes = [hash_of(ramp["salt"].encode(), unit).hex() for unit in ramp["units"]]
         assert at_once == list(zip(found[-1], hashes, strict=True))
     assert found == ramp["arms"]
@@ -279,9 +279,11 @@ def test_who_is_in_an_experiment_says_nothing_about_the_arm_and_a_part_of_the_au
         )
 
     units = [f"unit-{number}" for number in range(20_000)]
-    half = {unit for unit in units if takes_part(policy(50, 0), named(unit), "", None)}
-    most = {unit for unit in units if takes_part(policy(80, 0), named(unit), "", None)}
-    held = {unit for unit in units if not takes_part(policy(100, 10), named(unit), "", None)}
+    in_part = {
+        share: {unit for unit in units if placed(b"salt", [(10_000, arm)], unit, policy(*share)) is not None}
+        for share in ((50, 0), (80, 0), (100, 10))
+    }
+    half, most, held = in_part[50, 0], in_part[80, 0], set(units) - in_part[100, 10]
     assert half < most
     treated = {unit for unit in units if bucket_of(hash_of(b"salt", unit)) < 5_000}
     for part, share in ((half, 0.5), (most, 0.8), (held, 0.1)):

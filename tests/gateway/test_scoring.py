@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, cast
@@ -201,7 +202,7 @@ def test_all_answers_of_an_experiment_are_looked_at_and_the_base_as_an_arm_is_of
     call = Call(DIALECTS["chat"], None, None, _nothing, "0" * 32, "0" * 32)
     base = Arm("tiny", "b", None, Assignment(3, "base", 0.5))
     about = Target("a", None, None, VERSION, "production", split)
-    chooser = Scorer(cast("Outcomes", None), 1, lambda _: None)
+    chooser = Scorer(cast("Outcomes", None), 1, Counter())
     with chooser.tapping(call, about, base, "ab" * 16) as tap:
         assert tap is not None
         assert chooser.tapped == 1
@@ -223,22 +224,22 @@ async def _nothing(_held: HeldBytes) -> bytes:
 
 
 async def test_what_becomes_of_a_group_is_counted_also_when_nobody_can_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    counted: list[str] = []
-    chooser = Scorer(cast("Outcomes", None), 1, counted.append)
+    counted = Counter[str]()
+    chooser = Scorer(cast("Outcomes", None), 1, counted)
     monkeypatch.setattr(scorer, "GATHER_S", 0)
     for _ in range(3):
         chooser.offer(tap_of(b"x" * (MOST_ANSWER_BYTES + 1)))
     with pytest.raises(AttributeError):  # there is nowhere to store it
         await chooser.run()
-    assert counted == ["failed"] * 3
+    assert counted == {"failed": 3}
 
 
 def test_what_waits_to_be_looked_at_has_a_bound() -> None:
-    counted: list[str] = []
-    few = Scorer(cast("Outcomes", None), 1, counted.append)
+    counted = Counter[str]()
+    few = Scorer(cast("Outcomes", None), 1, counted)
     for _ in range(MOST_QUEUED + 3):
         few.offer(tap_of(b"x"))
-    long = Scorer(cast("Outcomes", None), 1, counted.append)
+    long = Scorer(cast("Outcomes", None), 1, counted)
     for _ in range(MOST_QUEUED_BYTES // MOST_ANSWER_BYTES + 1):
         long.offer(tap_of(b"x" * MOST_ANSWER_BYTES))
-    assert counted == ["dropped"] * 4
+    assert counted == {"dropped": 4}

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.splits.assignment import BUCKETS, bucket_of, choose, hash_of, named, placed
+from gateway.splits.assignment import BUCKETS, bucket_of, choose, hash_of, placed
 from registry.splits.ranges import Ranges, change, lay_out
 from tests.bars.support.experiments import Part
 from tests.live.installation import ROOT
@@ -115,6 +115,6 @@ def _clocked() -> float:
     for _ in range(5):
         began = time.process_time()
         for unit in units:
-            placed(b"salt-of-an-experiment", named(unit), ranges)
+            placed(b"salt-of-an-experiment", ranges, unit)
         best = min(best, time.process_time() - began)
     return best / len(units) * 1e6
