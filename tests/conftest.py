@@ -5,6 +5,7 @@ from __future__ import annotations
 pytest_plugins = [
     "tests.support.authorities",
     "tests.support.fixtures",
+    "tests.support.garbage",
     "tests.support.routes",
     "tests.support.sharing",
     "tests.support.temporary",

@@ -53,6 +53,7 @@ ANSWERS: dict[str, Answer] = {
 @pytest.fixture
 def port() -> Iterator[int]:
     port = free_port()
+    gc.unfreeze()  # so that the server has something to spare
     server = Server(server_config(app, "127.0.0.1", port, grace_s=1))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -60,7 +61,6 @@ def port() -> Iterator[int]:
     yield port
     server.should_exit = True
     thread.join(10)
-    gc.unfreeze()
 
 
 def said(port: int, *requests: str) -> bytes:

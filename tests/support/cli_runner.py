@@ -47,12 +47,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         monkeypatch.setattr(sys, "argv", ["switchyard", *map(str, arguments)])
         capsys.readouterr()
         status = 0
-        try:
-            switchyard.main()
-        except SystemExit as stop:
-            status = stop.code if isinstance(stop.code, int) else 0
-        finally:
-            gc.unfreeze()  # a command freezes what it has imported; here that would be what other tests left
+        with monkeypatch.context() as here:
+            here.setattr(
+                gc, "freeze", lambda: None
+            )  # of what it has imported; here that would be what other tests left
+            try:
+                switchyard.main()
+            except SystemExit as stop:
+                status = stop.code if isinstance(stop.code, int) else 0
         streams = capsys.readouterr()
         return Outcome(status, streams.out, streams.err)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         import torch
 
         torch.set_num_threads(1)
-        if "trl" in sys.modules and gc.get_freeze_count() == 0:
-            gc.freeze()  # every training collects garbage, and would look through all that was imported: a second each
+        if "trl" in sys.modules:
+            _spare_what_was_imported()
 
 
-def pytest_sessionfinish() -> None:
-    """What libraries look for at the end must be there to be let go."""
-    gc.unfreeze()
+@cache
+def _spare_what_was_imported() -> None:
+    """Every training collects garbage, and would look through all of it: a second each."""
+    gc.freeze()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,11 +25,21 @@ LORA: dict[str, Any] = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "u
 UNSLOTH = r"(?:\bmodel\.layers\.[\d]{1,}\.(?:self_attn|mlp)\.(?:(?:q_proj|v_proj|down_proj)))"
 
 
-@pytest.fixture
-def registry(base: Path, tmp_path: Path) -> Iterator[Registry]:
-    with Registry.open(RegistrySettings(state_dir=tmp_path / "state")) as registry:
+@pytest.fixture(scope="module")
+def stocked(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder with the base and a tenant; never written to."""
+    folder = tmp_path_factory.mktemp("stocked") / "state"
+    with Registry.open(RegistrySettings(state_dir=folder)) as registry:
         registry.bases.register("tiny", base)
         registry.tenants.create("acme")
+    return folder
+
+
+@pytest.fixture
+def registry(stocked: Path, tmp_path: Path) -> Iterator[Registry]:
+    """A copy of it for one test."""
+    state_dir = shutil.copytree(stocked, tmp_path / "state", dirs_exist_ok=True)  # `run` may have made it
+    with Registry.open(RegistrySettings(state_dir=state_dir)) as registry:
         yield registry
 
 
