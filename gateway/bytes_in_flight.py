@@ -97,8 +97,9 @@ class HeldBytes:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.asked(0)
-        self.answered(0)
+        if self._asked or self._answered:
+            self.asked(0)
+            self.answered(0)
 
 
 NOT_COUNTED = HeldBytes(None, "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,7 +34,7 @@ class EngineCount:
     _running: tuple[dict[int, int], dict[int, int]] | None = None
     """Counts within a stream: written by choice, and read by prompt; `None` while there is one of each."""
 
-    def running(self, count: Mapping[str, Any], choice: int = 0, prompt: int = 0) -> None:
+    def running(self, count: dict[str, Any], choice: int = 0, prompt: int = 0) -> None:
         """A count within a stream: of one of the prompts, and of one choice so far. Raises `EngineLied`."""
         self.so_far(*_read_and_written(count), choice, prompt)
 
@@ -58,11 +57,11 @@ class EngineCount:
         self.source = "partial"
         self.prompt_tokens, self.completion_tokens = all_read, all_written
 
-    def final(self, count: Mapping[str, Any]) -> None:
+    def final(self, count: dict[str, Any]) -> None:
         """The count of the whole answer. Raises `EngineLied`: money is made of it."""
         read, written = _read_and_written(count, 0)
         details = count.get("prompt_tokens_details") or {}
-        cached = (details.get("cached_tokens") or 0) if isinstance(details, Mapping) else None
+        cached = (details.get("cached_tokens") or 0) if isinstance(details, dict) else None
         if type(cached) is not int or cached < 0:
             raise EngineLied("usage_malformed", "the engine's count of cached tokens is none")
         if self.source == "engine":
@@ -90,7 +89,7 @@ class EngineCount:
 
 
 def _read_and_written(count: Any, otherwise: int | None = None) -> tuple[int, int]:
-    known = count if isinstance(count, Mapping) else {}
+    known = count if isinstance(count, dict) else {}
     read, written = known.get("prompt_tokens"), known.get("completion_tokens", otherwise)
     if type(read) is not int or type(written) is not int or read < 0 or written < 0:
         raise EngineLied("usage_malformed", "the engine's count of tokens cannot be understood")

@@ -330,3 +330,6 @@ class Sink(Protocol):
 
     async def feed(self, chunk: bytes) -> None:
         """Some bytes of a good answer."""
+
+    def feed_now(self, chunk: bytes) -> bool:
+        """The same for what follows the first of a stream, if nobody has to be waited for; whether it was taken."""

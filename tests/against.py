@@ -4,11 +4,12 @@
 
 A shared machine is twice as fast in one minute as in the next, so that two runs cannot be compared. Here both
 gateways run all the time, pinned to one processor, each before a mock engine of its own, and are asked in turn for a
-tenth of a second: a pair of slices has one machine. What is told is the median of the pairs' ratios, with the interval
-that has the true one in 95 of 100 cases, whatever their distribution (ranks of the binomial one with p = 1/2). The last
-line of stdout is JSON: `ratio`, `least`, `most`, `pairs`, and microseconds of both in their best slices; and `whole`,
-the ratio of all that both have used until a moment after the last slice. Usage goes to the database once a second, in
-few slices, of which a median says nothing.
+tenth of a second: a pair of slices has one machine. Both engines are this tree's: a slower one sends fewer events at
+once, and a gateway that is woken for each takes longer. What is told is the median of the pairs' ratios, with the
+interval that has the true one in 95 of 100 cases, whatever their distribution (ranks of the binomial one with p = 1/2).
+The last line of stdout is JSON: `ratio`, `least`, `most`, `pairs`, and microseconds of both in their best slices; and
+`whole`, the ratio of all that both have used until a moment after the last slice. Usage goes to the database once a
+second, in few slices, of which a median says nothing.
 """
 
 from __future__ import annotations
@@ -30,18 +31,25 @@ from typing import Any
 
 from loadtest.client import Client
 from loadtest.overhead import FORMS, Measured, Target, one_round
+from tests.bars.support.engines import engine_processes
 from tests.bars.support.processors import bind, shares
 from tests.live.installation import ROOT
 
 SERVE = """
 import json, sys
 from pathlib import Path
-from tests.bars.support.running import running
-with running(Path(sys.argv[1]), "--answer-tokens", "50") as house:
-    print(json.dumps([house.url, house.house.keys["acme"], house.gateway_pid]), flush=True)
-    sys.stdin.read()
+from tests.bars.support.gateways import gateway_process
+from tests.support.stack import open_house
+with open_house(Path(sys.argv[1])) as house:
+    house.tenant("acme")
+    house.publish("acme/triage")
+    house.point("acme/triage", "1.0")
+    with gateway_process(house.settings.state_dir, [sys.argv[2]]) as gateway:
+        print(json.dumps([gateway.url, house.keys["acme"], gateway.pid]), flush=True)
+        sys.stdin.read()
 """
 """Run in either tree: it ends when its input does."""
+ENGINE = ("--answer-tokens", "50")
 CONCURRENCY = 16
 BEHIND_S = 2.0
 """After which usage is in the database."""
@@ -62,11 +70,11 @@ def cpu_us(pid: int) -> float:
 
 
 @contextmanager
-def served(tree: Path, folder: Path, processors: tuple[set[int], set[int]], dialect: str) -> Iterator[Target]:
-    """A tree's gateway on the first of the processors, and its mock engine on the others."""
+def served(tree: Path, folder: Path, engine_url: str, processor: set[int], dialect: str) -> Iterator[Target]:
+    """A tree's gateway before that engine, on that processor."""
     folder.mkdir()
     environment = {**os.environ, "PYTHONPATH": str(tree)}
-    command = [sys.executable, "-c", SERVE, str(folder)]
+    command = [sys.executable, "-c", SERVE, str(folder), engine_url]
     process = subprocess.Popen(
         command, cwd=tree, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -74,9 +82,8 @@ def served(tree: Path, folder: Path, processors: tuple[set[int], set[int]], dial
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            os.sched_setaffinity(process.pid, processors[1])  # its children begin there
             url, key, pid = json.loads(process.stdout.readline())
-            bind(pid, processors[0])
+            bind(pid, processor)
             yield Target(url, "acme/triage", key, pid, dialect)
         finally:
             process.stdin.close()
@@ -123,18 +130,19 @@ def checked_out(commit: str, folder: Path) -> Iterator[Path]:
 
 def compare(old: str, new: str | None, dialect: str, *, stream: bool, requests: int, pairs: int) -> dict[str, Any]:
     """The figures; `new` is this tree if it is `None`. Raises RuntimeError when an answer is wrong."""
-    processors = shares()
+    processor, others = shares()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         trees = [
             ROOT if commit is None else stack.enter_context(checked_out(commit, folder / f"tree-{number}"))
             for number, commit in enumerate((new, old))
         ]
+        os.sched_setaffinity(0, others)  # whatever is begun from now on is there
+        engines = stack.enter_context(engine_processes(folder, len(trees), *ENGINE))
         targets = [
-            stack.enter_context(served(tree, folder / name, processors, dialect))
-            for tree, name in zip(trees, ("new", "old"), strict=True)
+            stack.enter_context(served(tree, folder / name, engine.url, processor, dialect))
+            for tree, name, engine in zip(trees, ("new", "old"), engines, strict=True)
         ]
-        os.sched_setaffinity(0, processors[1])
         pids = [target.pid for target in targets if target.pid is not None]
         before = [cpu_us(pid) for pid in pids]
         ours, theirs = asyncio.run(slices(targets, stream, requests, pairs))

@@ -18,3 +18,6 @@ ON_HELD_BACK = "switchyard.on_held_back"
 """Likewise: a function that is told, by one to call when the client goes, that the answer comes late on purpose, and by
 None that it comes now. Meanwhile nothing is kept of the body or read, and the connection goes before others.
 """
+WRITE_NOW = "switchyard.write_now"
+"""Likewise: a function that writes some more of a body, if nobody has to be waited for; whether it did."""
+WriteNow = Callable[[bytes], bool]

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from gateway.api.addresses import MODEL_NAMED
-from gateway.api.asgi import Receive, Send
+from gateway.api.asgi import WRITE_NOW, Receive, Send
 from gateway.api.client import BodyBounds, Client, ClientGone, refuse_too_long
 from gateway.api.codings import Read, codings_of, decoding
 from gateway.api.credentials import KEY_HEADERS, key_of
@@ -38,7 +38,7 @@ async def answer(
 ) -> None:
     """Serve one request from its first byte to its last, whatever happens."""
     began_s = time.perf_counter()
-    respond = Respond(send, dialect, began_s=began_s, ids=ids)
+    respond = Respond(send, dialect, began_s=began_s, ids=ids, write_now=scope["extensions"][WRITE_NOW])
     house.metrics.came()
     settings = house.settings
     bounds = BodyBounds(house.caps.max_body_bytes, settings.body_timeout_s, settings.body_min_bytes_per_s)

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-from gateway.api.asgi import Message, Send
+from gateway.api.asgi import Message, Send, WriteNow
 from gateway.api.request_ids import RequestIds
 from gateway.errors import ApiError, Headers
 from gateway.handoffs import AnswerReader, Arm, Booked, Dialect, InferenceRequest, Principal
@@ -15,6 +15,7 @@ from gateway.handoffs import AnswerReader, Arm, Booked, Dialect, InferenceReques
 log = logging.getLogger("switchyard.api")
 JSON = b"application/json"
 SSE = b"text/event-stream; charset=utf-8"
+OF_STREAMS = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 AT_ONCE_BYTES = 1 << 18
 """Of a document, so many are given to the connection at once: what it has of them is counted no more at the end."""
 PING = b": ping\n\n"
@@ -25,6 +26,15 @@ async def _told_nothing(_message: Message) -> None:
     """The client has its answer."""
 
 
+def _tells_nothing(_chunk: bytes) -> bool:
+    return True
+
+
+def _waits_for_all(_chunk: bytes) -> bool:
+    """A server that writes nothing at once."""
+    return False
+
+
 class Respond:
     """A stream's head goes out with its first chunk, or with the ping that says that one is waited for; a document is
     held until `end`.
@@ -33,9 +43,12 @@ class Respond:
     on record. Until a chunk was relayed, another engine may begin anew.
     """
 
-    def __init__(self, send: Send, dialect: Dialect, *, began_s: float, ids: RequestIds) -> None:
+    def __init__(
+        self, send: Send, dialect: Dialect, *, began_s: float, ids: RequestIds, write_now: WriteNow = _waits_for_all
+    ) -> None:
         """`ids` are told in every answer; `began_s` is `time.perf_counter()` when the request came."""
         self._send = send
+        self._write_now = write_now
         self._dialect = dialect
         self._ids = ids
         self._headers = [*ids.headers]
@@ -118,12 +131,16 @@ class Respond:
         if self._pinging is not None:
             await asyncio.wait({self._pinging})
         if not self.started:
-            await self._begin_stream()
+            await self._start(200, SSE, OF_STREAMS)
         self.spoke_s = time.monotonic()
         await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
 
-    async def _begin_stream(self) -> None:
-        await self._start(200, SSE, [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")])
+    def feed_now(self, chunk: bytes) -> bool:
+        """Some more of a stream, if nobody has to be waited for; whether it was written."""
+        if self._pinging is not None or not self._write_now(chunk):
+            return False
+        self.spoke_s = time.monotonic()
+        return True
 
     def keep_open(self, streams: set[Respond]) -> None:
         """Be one of the streams that somebody pings, to the end."""
@@ -141,7 +158,7 @@ class Respond:
     async def _send_ping(self) -> None:
         self.spoke_s = time.monotonic()
         if not self.started:
-            await self._begin_stream()
+            await self._start(200, SSE, OF_STREAMS)
         await self._send({"type": "http.response.body", "body": PING, "more_body": True})
 
     def _pinged(self, ping: asyncio.Task[None]) -> None:
@@ -169,12 +186,12 @@ class Respond:
     async def answer_now(self, document: bytes) -> None:
         """Answer with a document while the work goes on, of which the client is told nothing more."""
         await self._document(200, [document], [])
-        self._send = _told_nothing
+        self._send, self._write_now = _told_nothing, _tells_nothing
 
     async def end(self) -> None:
         """The answer is complete and on record."""
-        await self.stop_pings()
         if self.streams:
+            await self.stop_pings()
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
             return
         await self._document(200, self._held, [])
@@ -202,7 +219,7 @@ class Respond:
             last = b""
         await self._send({"type": "http.response.body", "body": last, "more_body": False})
 
-    async def _start(self, status: int, content_type: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    async def _start(self, status: int, content_type: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
         self.started = True
         if self._send is not _told_nothing:
             self.status = status

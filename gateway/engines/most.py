@@ -17,6 +17,7 @@ TOKENS_A_BYTE, TOKENS_AROUND = 16, 1_024
 """Of a prompt, where nothing is held for it: more than what any base's bound gives."""
 SCORES = ("logprobs", "top_logprobs", "prompt_logprobs")
 REPEATS = ("echo", "prompt_logprobs", "return_token_ids")
+WORDY = frozenset({*SCORES, *REPEATS})
 
 
 class MostOf(NamedTuple):
@@ -37,7 +38,9 @@ def most_of(request: InferenceRequest, bill: Bill, context: int | None, token_by
     prompt = bill.most_prompt or max(by_body, (context or 0) * prompts)
     longest = request.max_output_tokens
     completion = max(1, (context or LONGEST_ANSWER) if longest is None else longest) * choices
-    scores = sum(body.get(name, 0) for name in SCORES)
-    tokens = completion + (prompt if any(name in body for name in REPEATS) else 0)
+    tokens, scores = completion, 0
+    if not WORDY.isdisjoint(body):
+        scores = sum(body.get(name, 0) for name in SCORES)
+        tokens += prompt if any(name in body for name in REPEATS) else 0
     answer_bytes = HEAD_BYTES + tokens * (token_bytes + BYTES_A_SCORE * scores) + BYTES_REPEATED * request.body_bytes
     return MostOf(prompt, completion, answer_bytes + (BYTES_A_VECTOR * prompts if request.dialect.bulky else 0))

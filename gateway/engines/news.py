@@ -15,27 +15,34 @@ class News:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._waiter: asyncio.Future[None] | None = None
+        """Of who waits, or has waited last."""
         self._timer: asyncio.TimerHandle | None = None
         self._rings_s = self._due_s = 0.0
         """When the timer rings, and when who waits has waited long enough, on the loop's clock. While somebody waits,
         it rings no later than that.
         """
 
-    async def wait(self, due_s: float) -> None:
-        """Return when there is news. Raises `TimeoutError` at that time on the loop's clock."""
+    def wait(self, due_s: float) -> asyncio.Future[None]:
+        """To be awaited at once: done when there is news. Raises `TimeoutError` at that time on the loop's clock."""
+        self.wait_until(due_s)
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
+
+    def wait_until(self, due_s: float) -> None:
+        """Who waits has until then."""
         self._due_s = due_s
         if self._timer is None or due_s < self._rings_s:
             self._set_timer()
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
 
     def notify(self) -> None:
         """There is news."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        """The news is an error, which whoever waits is to raise."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(error)
 
     def stop(self) -> None:
         """There is the last news."""

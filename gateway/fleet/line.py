@@ -67,6 +67,11 @@ class Seat:
     ) -> None:
         self.let_go()
 
+    @property
+    def held(self) -> bool:
+        """Whether it is the request's now."""
+        return self._line is self._home
+
     def let_go(self) -> None:
         """Give it to others, if it is still held: what a request waits for now takes nothing of its engine."""
         if self._line is not None:
@@ -76,7 +81,7 @@ class Seat:
     async def take_again(self, wish: Wish) -> bool:
         """Have one on the same engine again, in turn; whether it could be had. Raises `NoTurn`."""
         home = self._home
-        if home is None or self._line is not None:
+        if home is None or self.held:
             return True
         if wish.engine() is not None and not home.waiting:
             home.begin(self.engine.url, self.asker)

@@ -8,10 +8,11 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from gateway.api.asgi import ON_DISCONNECT, ON_HELD_BACK, ON_KNOWN
+from gateway.api.asgi import ON_DISCONNECT, ON_HELD_BACK, ON_KNOWN, WRITE_NOW
 from gateway.api.request_ids import new_id
 from gateway.errors import ApiError, BadRequest, Overloaded
 from gateway.serving.crowd import Crowd
+from gateway.serving.idling import IdleClock
 from gateway.serving.reading import ReadingClock
 from gateway.serving.transfer import is_read, refuse_coding
 from gateway.serving.upgrade import PlainProtocol
@@ -87,6 +88,13 @@ class Cycle(RequestResponseCycle):
         else:
             raise RuntimeError(f"{message['type']!r} came after the end of the answer")
 
+    def write_now(self, body: bytes) -> bool:
+        """Write some more of a body in chunks, if its client need not be waited for; whether that was done."""
+        if self._head or not self.chunked_encoding or self.flow.write_paused or self.transport.is_closing():
+            return False
+        self.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
+        return True
+
     def _begin(self, message: Any) -> None:
         if message["type"] != "http.response.start":
             raise RuntimeError(f"an answer cannot begin with {message['type']!r}")
@@ -152,6 +160,7 @@ class BoundedProtocol(PlainProtocol):
         """Start the clock."""
         super().connection_made(transport)
         self._reading = ReadingClock(transport, self.loop, self.reads_within_s)
+        self._idling = IdleClock(transport, self.loop, self.timeout_keep_alive, self._reading)
         self._serving: Cycle | None = None
         """The request that is answered now, or was last; `cycle` is the one that was read last."""
         self._barren_bytes = 0
@@ -176,6 +185,7 @@ class BoundedProtocol(PlainProtocol):
         if self._new:
             self._new = False
             self._stop_clock()
+        self._idling.stop()
         self._barren_bytes += len(data)
         super().data_received(data)
         if self.transport.is_closing():
@@ -268,6 +278,7 @@ class BoundedProtocol(PlainProtocol):
         """Tell the request that is answered, and those behind it: uvicorn tells only the one that was read last."""
         self._stop_clock()
         self._reading.stop()
+        self._idling.close()
         if self._guest is not None:
             self._guest.leave()
         for cycle, _ in self.pipeline:
@@ -289,16 +300,18 @@ class BoundedProtocol(PlainProtocol):
             self._reading.stop()
 
     def on_response_complete(self) -> None:
-        """The last bytes of an answer have to be read too, if the connection ends with it."""
+        """Serve what waits behind it, or wait for that; where the connection ends, its last bytes have to be read."""
         if self._guest is not None:
             self._guest.ends()
-        super().on_response_complete()
-        self._reading.start_if_closing()
-
-    def timeout_keep_alive_handler(self) -> None:
-        """Nothing has come for a while: close, when the client has read what waits for it."""
-        super().timeout_keep_alive_handler()
-        self._reading.start_if_closing()
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            self._reading.start_if_closing()
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._idling.start()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.__class__ = Cycle  # uvicorn makes it, and has no seam for another one
@@ -311,6 +324,7 @@ class BoundedProtocol(PlainProtocol):
                 ON_DISCONNECT: served.on_disconnect,
                 ON_KNOWN: guest.known,
                 ON_HELD_BACK: self._hold_back,
+                WRITE_NOW: served.write_now,
             }
         super()._start_asgi_task(cycle, app if is_read(cycle.scope["headers"]) else refuse_coding)
 

@@ -20,7 +20,6 @@ class PlainProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read what came, over any number of offers."""
-        self._unset_keepalive_if_required()
         try:
             while data:
                 data = self._read(data)

@@ -80,7 +80,7 @@ async def _answer(
             Forward(admitted, engine, engine_name, count, settings) as answer,
         ):
             sink.read_by(answer.reader)
-            await answer.relay(sink.feed)
+            await answer.relay(sink.feed, sink.feed_now)
         if (keeping := admitted.request.keeping) is not None and keeping.store and not is_copy:
             reader: Any = answer.reader  # a `KeptAnswer`, as the request has a `Keeping`
             await keep(means.archive, means.desk, admitted, keeping, reader.answered())

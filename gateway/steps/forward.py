@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from gateway.api.dialects.engine_events import BROKEN_OFF, DATA, DONE, EVENT_END, FAILED
+from gateway.api.dialects.engine_events import BROKEN_OFF, DATA, DONE, EVENT_END, FAILED, added_texts, other_model
 from gateway.engines.connection import EngineTimeout, Exchange
 from gateway.engines.kind import Asked
 from gateway.engines.kinds import kind_of
@@ -25,6 +25,8 @@ from gateway.sealed_body import SealedBody
 
 Feed = Callable[[bytes], Awaitable[None]]
 """Takes some bytes of an answer."""
+FeedNow = Callable[[bytes], bool]
+"""Likewise, if nobody has to be waited for; whether it has taken them."""
 DONE_EVENT = DONE.removesuffix(EVENT_END)
 MOST_REFUSAL_BYTES = 65_536
 """Of what an engine says of a refusal, beside what it repeats of the body."""
@@ -72,6 +74,7 @@ class Forward:
         kind = self._kind = kind_of(engine.declared)
         self._translates = dialect.asks != dialect.name
         """Whether a reader makes its own answer of the engine's, which clients get else, but for names and extras."""
+        self._names = engine_name.encode(), public_name.encode()
         self._needle, self._replacement = kind.names_model(engine_name), kind.names_model(public_name)
         self._admitted = admitted
         self._request = request
@@ -79,6 +82,8 @@ class Forward:
         self._count = count
         self.reader = dialect.reader(admitted, count)
         self._relays = request.stream and not self._translates
+        self._relays_text = self._relays and request.choices == 1 and request.shows_usage != "always"
+        """Whether of most events a client gets the text, as it stands there, and no count."""
         self._tap = None if admitted.shadow else admitted.tap
         if self._tap is not None:
             self._tap.begin(streamed=request.stream or request.assembled)
@@ -86,6 +91,10 @@ class Forward:
         self._most_bytes = bounds.max_answer_bytes
         self._weight = _weight(request)
         self._kept_bytes = 0
+        self._held = self._unfed = b""
+        """Of a stream: of an event that is not whole yet; what its client must be waited for."""
+        self._failure: bytes | None = None
+        """The event in which the engine says that it failed."""
         self._context = engine.status.max_model_len
         most = most_of(request, admitted.bill, self._context, bounds.engine_token_bytes)
         count.most_prompt, count.most_completion, self._left_bytes = most
@@ -116,13 +125,14 @@ class Forward:
     ) -> None:
         await self._exchange.__aexit__(kind, error, trace)
 
-    async def relay(self, feed: Feed) -> None:
+    async def relay(self, feed: Feed, feed_now: FeedNow) -> None:
         """Feed the answer's bytes for the client: as they come, in whole events, or all at once. Not its reader's rest.
 
         No generator of them: an event loop books each one that it meets, which costs as much as to read a short answer.
         """
         request = self._request
         if request.stream:
+            self._feed_now = feed_now
             await self._events(feed)
         elif request.assembled:
             await self._assembled(feed)
@@ -138,7 +148,7 @@ class Forward:
         if not self._translates:
             data = self._kind.document(self._renamed(data))
         elif self._request.dialect.uses_tokens and self._needle not in data:
-            raise _other_model()
+            raise other_model()
         if document := self.reader.document(data):
             await feed(document)
 
@@ -177,21 +187,41 @@ class Forward:
         await feed(self.reader.document(held if named else self._renamed(held)))
 
     async def _events(self, feed: Feed) -> None:
-        held, count, some, idle_timeout_s = b"", self._count, self._exchange.some, self._idle_timeout_s
-        while data := await some(idle_timeout_s):
-            self._take(data)
-            if self._weight > 1:
-                self._keep(len(data))
-            block, held, failure = self._read(held + data)
-            if block:
-                if self.reader.complete:
-                    count.require_final()
+        """The client gets most events in the turn of the loop in which they come (`_passed_on`): to wake this task for
+        each would cost as much again. It is woken for the first, for what its client must be waited for, and for
+        faults.
+        """
+        count, exchange, idle_timeout_s = self._count, self._exchange, self._idle_timeout_s
+        while data := await exchange.some(idle_timeout_s):
+            block = self._seen(data)
+            while block:
                 if count.began_s is None:
                     count.began_s = time.perf_counter()
                 await feed(block)
-            if failure is not None:
-                raise self._failed(failure)
+                if self._failure is None:
+                    await exchange.pass_on(self._passed_on, idle_timeout_s)
+                block, self._unfed = self._unfed, b""
+            if self._failure is not None:
+                raise self._failed(self._failure)
         self._require_all()
+
+    def _passed_on(self, data: bytes) -> bool:
+        """Whether what has come went to the client, and more may go so."""
+        block = self._seen(data)
+        if block and not self._feed_now(block):
+            self._unfed = block
+            return False
+        return self._failure is None
+
+    def _seen(self, data: bytes) -> bytes:
+        """Bytes for the client of what has come of a stream; `_failure` is set if that says that the engine failed."""
+        self._take(data)
+        if self._weight > 1:
+            self._keep(len(data))
+        block, self._held, self._failure = self._read(self._held + data)
+        if block and self.reader.complete:
+            self._count.require_final()
+        return block
 
     async def _assembled(self, feed: Feed) -> None:
         """Read at its end: to be woken for each chunk would cost ten times as much as to read it."""
@@ -220,9 +250,11 @@ class Forward:
             if len(data) > self._most_bytes:
                 raise EngineLied("too_long", f"an event of the engine's has more than {self._most_bytes} bytes")
             return b"", data, None
-        block = data[:cut]
+        block = data if cut == len(data) else data[:cut]
         if self._tap is not None:
             self._tap.take(block)
+        if self._relays_text and (texts := added_texts(block, *self._names, self._count)) is not None:
+            return texts, data[cut:], None
         if self._relays:
             renamed = block.replace(self._needle, self._replacement)
             if renamed is block:  # bytes in which nothing is replaced are the same object
@@ -237,14 +269,14 @@ class Forward:
         """A document that names its model once. Raises `EngineLied` when it names another one, or none."""
         renamed = data.replace(self._needle, self._replacement, 1)
         if renamed is data and self._request.dialect.uses_tokens:
-            raise _other_model()
+            raise other_model()
         return renamed
 
     def _require_no_model(self, block: bytes) -> None:
         """Raises `EngineLied` for events that are an answer's, of which each names its model."""
         for event in block.split(EVENT_END)[:-1]:
             if event.startswith(DATA) and not event.startswith((FAILED, DONE_EVENT)) and not BROKEN_OFF.search(event):
-                raise _other_model()
+                raise other_model()
 
     def _take(self, data: bytes) -> None:
         self._left_bytes -= len(data)
@@ -294,7 +326,3 @@ def _body_for(engine: EngineView, request: InferenceRequest) -> Mapping[str, Any
     if isinstance(request.body, SealedBody):
         return request.body.without(left_out)
     return {name: value for name, value in request.body.items() if name not in left_out}
-
-
-def _other_model() -> EngineLied:
-    return EngineLied("other_model", "the engine's answer is not signed with the name of the model that was asked")

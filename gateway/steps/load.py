@@ -106,7 +106,7 @@ class Load:
             self._pin = in_flight.pin_for_copy(self._engine_url, name)
         else:
             self._pin = in_flight.pin(self._engine_url, name, version.id if version else None)
-        if self._seat is not None:
+        if self._seat is not None and not self._seat.held:
             await self._have_seat_again(self._seat)
         return name
 

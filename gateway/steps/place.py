@@ -33,7 +33,11 @@ def place(
     not overloaded, which will load it. So does one that has no slot for it, where another has: a slot and, if that one
     does not hold the arm, a place that is free. `None` when no engine of the arm's base has room.
     """
-    able = {engine.url: engine for engine in view.able(arm) if engine.url not in unable and load.has_room(engine)}
+    engines = view.able(arm)
+    if len(engines) == 1:
+        only = engines[0]
+        return only if only.url not in unable and load.has_room(only) else None
+    able = {engine.url: engine for engine in engines if engine.url not in unable and load.has_room(engine)}
     if not able:
         return None
     if len(able) > 1 and avoided:

@@ -55,6 +55,9 @@ class Kept:
         if self.keeps:
             self.data += chunk
 
+    def feed_now(self, chunk: bytes) -> bool:
+        return False
+
 
 @pytest.fixture
 async def engines() -> AsyncIterator[list[EngineView]]:

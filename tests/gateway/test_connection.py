@@ -10,7 +10,8 @@ from functools import partial
 
 import pytest
 
-from gateway.engines.connection import HIGH_WATER_BYTES, EngineClient, EngineTimeout, EngineUnreachable, Exchange
+from gateway.engines.connection import EngineClient, EngineTimeout, EngineUnreachable, Exchange
+from gateway.engines.engine_socket import HIGH_WATER_BYTES
 from gateway.handoffs import EngineBroke, EngineLied
 from loadtest.testing import free_port
 from tests.support.raw_server import Answer, Connection, RawServer, chunked, document, raw_server

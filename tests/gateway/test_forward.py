@@ -86,6 +86,47 @@ async def test_a_client_sees_as_much_of_the_count_as_it_asked_for(
     assert seen(usage) == SEEN
 
 
+def said(text: str, completion: int, *, name: str = NAME) -> bytes:
+    """An event as vLLM writes nearly all of a chat."""
+    choice = {"index": 0, "delta": {"content": text}, "logprobs": None, "finish_reason": None, "token_ids": None}
+    usage = {"prompt_tokens": 9, "total_tokens": 9 + completion, "completion_tokens": completion}
+    head = {"id": "c-1", "object": "chat.completion.chunk", "created": 7, "model": name}
+    return event({**head, "choices": [choice], "usage": usage})
+
+
+def shown(text: str) -> bytes:
+    """The same as the client gets it."""
+    choice = {"index": 0, "delta": {"content": text}, "logprobs": None, "finish_reason": None}
+    return event({"id": "c-1", "object": "chat.completion.chunk", "created": 7, "model": PUBLIC, "choices": [choice]})
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("pieces", [1, 50, 10_000])
+async def test_events_of_text_reach_who_is_waited_for_and_who_is_not(pieces: int, waits: bool) -> None:
+    texts = ["Hi", "", TRICKY, "\\", 'a "quote"']
+    stream = b"".join(said(text, 1) for text in texts)
+    async with forwarded(chunked(stream + USAGE + DONE), pieces=pieces) as (forward, usage, _):
+        got: list[bytes] = []
+        await read_into(got, forward, waits=waits)
+    assert b"".join(got) == b"".join(map(shown, texts)) + DONE
+    assert seen(usage) == SEEN
+
+
+async def test_an_event_of_text_for_another_model_is_nobodys() -> None:
+    async with forwarded(chunked(said("Hi", 1) + said("no", 2, name="another") + DONE)) as (forward, _, _):
+        got: list[bytes] = []
+        with pytest.raises(EngineBroke, match="not signed"):
+            await read_into(got, forward)
+    assert b"another" not in b"".join(got)
+
+
+async def test_a_count_that_shrinks_ends_a_stream_of_text() -> None:
+    async with forwarded(chunked(said("Hi", 5), said("no", 4), DONE), pieces=50) as (forward, usage, _):
+        with pytest.raises(EngineBroke, match="smaller"):
+            await all_of(forward)
+    assert seen(usage) == (9, None, 5, "partial")
+
+
 async def test_a_stream_that_breaks_off_has_the_count_of_what_was_relayed() -> None:
     async with forwarded(chunked(RUNNING)) as (forward, usage, _):
         with pytest.raises(EngineBroke):

@@ -79,11 +79,18 @@ async def forwarded(
             client.close()
 
 
-async def read_into(got: list[bytes], forward: Forward) -> None:
+async def read_into(got: list[bytes], forward: Forward, *, waits: bool = False) -> None:
+    """Of a client who is waited for each time, or never."""
+
     async def feed(chunk: bytes) -> None:
         got.append(chunk)
 
-    await forward.relay(feed)
+    def feed_now(chunk: bytes) -> bool:
+        if not waits:
+            got.append(chunk)
+        return not waits
+
+    await forward.relay(feed, feed_now)
 
 
 async def all_of(forward: Forward) -> list[bytes]:

@@ -76,6 +76,13 @@ class _Answer:
         """Some of it."""
         await self.pieces.put(chunk)
 
+    def feed_now(self, chunk: bytes) -> bool:
+        """The same, if there is room."""
+        if self.pieces.full():
+            return False
+        self.pieces.put_nowait(chunk)
+        return True
+
 
 class Playground:
     """Of one worker."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import orjson
 
 from gateway.api.dialects.engine_events import (
+    ADDS_TEXT,
     BROKEN_OFF,
     EVENT_END,
     NOT_UNDERSTOOD,
@@ -18,15 +18,6 @@ from gateway.api.dialects.engine_events import (
 )
 from gateway.handoffs import EngineBroke, EngineCount
 
-_ADDS_TEXT = re.compile(
-    rb'data: \{"id":"[^"\\]*","object":"chat\.completion\.chunk","created":[0-9]+,"model":"[^"\\]*","choices":\[\{'
-    rb'"index":0,"delta":\{"content":("[^"\\]*(?:\\.[^"\\]*)*")\},"logprobs":null,"finish_reason":null(?:,"token_ids":null)?'
-    rb'\}\],"usage":\{"prompt_tokens":([0-9]{1,12}),"total_tokens":[0-9]+,"completion_tokens":([0-9]{1,12})'
-    rb'(?:,"completion_tokens_details":null)?\}\}\n\n'
-)
-"""An event that adds some text and does nothing else, as vLLM writes it: nearly every one is so, and to read it as JSON
-takes twice as long.
-"""
 ENDLESS = "the engine's answer has no end, or several"
 
 
@@ -94,8 +85,8 @@ class ChatStream(EngineChunks):
         Raises `orjson.JSONDecodeError`.
         """
         so_far = self._count.so_far
-        while found := _ADDS_TEXT.match(block, at):
-            text, read, written = found.groups()
+        while found := ADDS_TEXT.match(block, at):
+            text, read, written = found.group("text", "read", "written")
             so_far(int(read), int(written))
             deltas.append(Delta(orjson.loads(text)))
             at = found.end()

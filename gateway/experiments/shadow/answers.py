@@ -86,6 +86,11 @@ class CopySink:
         """Keep it."""
         self.kept.add(chunk)
 
+    def feed_now(self, chunk: bytes) -> bool:
+        """Keep it: there is always room."""
+        self.kept.add(chunk)
+        return True
+
 
 class Watched:
     """The client's own sink, with an eye on what goes through. Leaving the block says that the request has ended."""
@@ -121,6 +126,13 @@ class Watched:
         await self._client.feed(chunk)
         if is_first:
             self._on_first_byte(self)
+
+    def feed_now(self, chunk: bytes) -> bool:
+        """The same for what is not the first of it."""
+        if not self._client.feed_now(chunk):
+            return False
+        self.kept.add(chunk)
+        return True
 
     def __enter__(self) -> Watched:
         return self

@@ -1,0 +1,38 @@
+"""How much is done for a request, counted in calls of functions: what a step adds to all requests is seen here.
+
+Whoever needs more raises the number, and says in the commit what a request pays for it. Where time goes:
+`python -m tests.steps_cost`; against another commit: `python -m tests.against`.
+"""
+
+from __future__ import annotations
+
+from tests.support.calls import Calls, fewest_calls
+from tests.support.stack import Stack
+
+MOST_OF_A_CHAT, MOST_OF_A_STORED_RESPONSE, MOST_OF_AN_EVENT = 355, 410, 14
+TOKENS = 40
+
+
+def test_a_plain_chat_is_so_many_calls(stack: Stack) -> None:
+    calls = fewest_calls(stack, lambda: stack.chat("acme/triage").raise_for_status())
+    assert calls.total() <= MOST_OF_A_CHAT, _shown(calls)
+
+
+def test_a_stored_response_is_so_many_calls(stack: Stack) -> None:
+    body = {"model": "acme/triage", "input": "My parcel is late.", "max_output_tokens": 4}
+    calls = fewest_calls(stack, lambda: stack.post("/v1/responses", body).raise_for_status())
+    assert calls.total() <= MOST_OF_A_STORED_RESPONSE, _shown(calls)
+
+
+def test_an_event_of_a_stream_is_so_many_calls(stack: Stack) -> None:
+    stack.faults(token_ms=2)  # so that they come one by one
+    whole = fewest_calls(
+        stack, lambda: stack.chat("acme/triage", stream=True, max_tokens=TOKENS, ignore_eos=True).raise_for_status()
+    )
+    of_events = {where: count for where, count in whole.items() if count >= TOKENS - 5}
+    assert sum(of_events.values()) <= MOST_OF_AN_EVENT * (TOKENS + 2), _shown(whole)
+
+
+def _shown(calls: Calls) -> str:
+    lines = [f"{count:4} {where}" for where, count in sorted(calls.items())]
+    return "\n".join([f"{calls.total()} calls", *lines])
