@@ -147,7 +147,7 @@ class EngineChecks:
             controller.court.note(engine)
         engine.residency.mark_published(controller.publish())
         controller.books.note(engine)
-        controller.sampling.note(engine)
+        controller.sampling.note(engine, controller.hub.running_on(engine.url))
         controller.traffic.fleet.note(engine)
         if new_boot:
             controller.loading.forget_failures(engine.url)

@@ -1,7 +1,9 @@
 """What engines count while they work, a minute at a time, made of the looks that the leader takes at them anyway.
 
-Between two looks an engine was busy if requests ran or waited at both, and for half of the time if at one of them:
-looks come whatever an engine does, so over many of them that is its busy time.
+Between two looks an engine was busy if it was at work at both, and for half of the time if at one of them: looks come
+whatever an engine does, so over many of them that is its busy time. At work it is when it says so, or when a request of
+ours is there: vLLM's gauges are those of its last step, so that a request's first one, which reads the prompt, is not
+in them until it is over.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ MOST_WAITING = 10_000
 class _Running:
     first: Look
     last: Look
+    at_work: bool
+    """At the last look."""
     busy_ms: float = 0.0
 
 
@@ -39,24 +43,24 @@ class Sampling:
         self._done: list[EngineSample] = []
         self._loads: list[EngineLoad] = []
 
-    def note(self, engine: ManagedEngine) -> None:
-        """The engine was looked at."""
+    def note(self, engine: ManagedEngine, in_flight: int) -> None:
+        """The engine was looked at, while so many requests of ours were there."""
         look = engine.health.look
         if look is not None:
-            self.note_look(engine_id_of(engine), engine.declared.base_digest, kind_name(engine), look)
+            self.note_look(engine_id_of(engine), engine.declared.base_digest, kind_name(engine), look, in_flight)
 
-    def note_look(self, engine_id: str, base_digest: str, kind: str, look: Look) -> None:
+    def note_look(self, engine_id: str, base_digest: str, kind: str, look: Look, in_flight: int) -> None:
         """The engine of this id, base and kind has said this."""
-        running = self._running.get(engine_id)
+        running, at_work = self._running.get(engine_id), bool(look.running or look.waiting or in_flight)
         if running is None or running.last.boot != look.boot or _gap_ms(running.last, look) > LONGEST_GAP_MS:
-            self._running[engine_id] = _Running(look, look)
+            self._running[engine_id] = _Running(look, look, at_work)
             return
         if look.answered_ms <= running.last.answered_ms:
             return
-        running.busy_ms += _gap_ms(running.last, look) * (_is_busy(running.last) + _is_busy(look)) / 2
-        running.last = look
+        running.busy_ms += _gap_ms(running.last, look) * (running.at_work + at_work) / 2
+        running.last, running.at_work = look, at_work
         if _gap_ms(running.first, look) >= self._sample_ms:
-            self._running[engine_id] = _Running(look, look)
+            self._running[engine_id] = _Running(look, look, at_work)
             sample = _sample(engine_id, base_digest, kind, running)
             if sample.uncached_tokens + sample.completion_tokens > 0:
                 self._done = [*self._done[-MOST_WAITING + 1 :], sample]
@@ -97,10 +101,6 @@ def engine_id_of(engine: ManagedEngine) -> str:
 def kind_name(engine: ManagedEngine) -> str:
     """Kind and platform: `vllm on gpu`."""
     return f"{engine.declared.kind} on {engine.declared.platform}"
-
-
-def _is_busy(look: Look) -> int:
-    return int(look.running > 0 or look.waiting > 0)
 
 
 def _gap_ms(one: Look, other: Look) -> int:

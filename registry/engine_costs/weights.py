@@ -26,7 +26,7 @@ class EngineSample:
     base_digest: str
     kind: str
     busy_ms: int
-    """In which requests ran on it, or waited."""
+    """In which requests ran on it, waited, or had been sent to it."""
     steps: int
     uncached_tokens: int
     """Of prompts, read and not found in its prefix cache."""

@@ -85,46 +85,56 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
 
 async def _spend(url: str, base_digest: str, sampling: Sampling, sample_s: float) -> list[Asked]:
     """One request after the other, while the engine is looked at."""
-    looking = asyncio.create_task(_look(url, base_digest, sampling))
-    try:
-        async with httpx.AsyncClient(base_url=url, timeout=REQUEST_DEADLINE_S) as client:
-            model = (await client.get("/v1/models")).raise_for_status().json()["data"][0]["id"]
-            draw = random.Random(15)
-            await _ask(client, model, draw, "writer")  # what an engine does once only is no tenant's
+    draw = random.Random(15)
+    async with httpx.AsyncClient(base_url=url, timeout=REQUEST_DEADLINE_S) as http:
+        client = _Client(http, (await http.get("/v1/models")).raise_for_status().json()["data"][0]["id"])
+        looking = asyncio.create_task(_look(url, base_digest, sampling, client))
+        try:
+            await client.ask(draw, "writer")  # what an engine does once only is no tenant's
             ends = time.monotonic() + sample_s * SAMPLES
             asked = []
             while (now := time.monotonic()) < ends:
                 share = SHARES[int((ends - now) / sample_s) % len(SHARES)]
-                asked.append(await _ask(client, model, draw, "reader" if draw.random() < share else "writer"))
+                asked.append(await client.ask(draw, "reader" if draw.random() < share else "writer"))
             return asked
-    finally:
-        looking.cancel()
-        with suppress(asyncio.CancelledError):
-            await looking
+        finally:
+            looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await looking
 
 
-async def _look(url: str, base_digest: str, sampling: Sampling) -> None:
+class _Client:
+    def __init__(self, http: httpx.AsyncClient, model: str) -> None:
+        self._http = http
+        self._model = model
+        self.in_flight = 0
+
+    async def ask(self, draw: random.Random, tenant: str) -> Asked:
+        prompts, answers = MIXES[tenant]
+        body = {
+            "model": self._model,
+            "prompt": [draw.randrange(FIRST_TOKEN, LAST_TOKEN) for _ in range(draw.randint(*prompts))],
+            "max_tokens": draw.randint(*answers),
+            "ignore_eos": True,
+            "temperature": 0,
+        }
+        began_ms = now_ms()
+        self.in_flight += 1
+        try:
+            answer = (await self._http.post("/v1/completions", json=body)).raise_for_status().json()["usage"]
+        finally:
+            self.in_flight -= 1
+        return Asked(tenant, answer["prompt_tokens"], answer["completion_tokens"], began_ms, now_ms())
+
+
+async def _look(url: str, base_digest: str, sampling: Sampling, client: _Client) -> None:
     control = VllmControl(url)
     try:
         while True:
-            sampling.note_look(ENGINE, base_digest, KIND, await control.look())
+            sampling.note_look(ENGINE, base_digest, KIND, await control.look(), client.in_flight)
             await asyncio.sleep(LOOK_S)
     finally:
         await control.close()
-
-
-async def _ask(client: httpx.AsyncClient, model: str, draw: random.Random, tenant: str) -> Asked:
-    prompts, answers = MIXES[tenant]
-    body = {
-        "model": model,
-        "prompt": [draw.randrange(FIRST_TOKEN, LAST_TOKEN) for _ in range(draw.randint(*prompts))],
-        "max_tokens": draw.randint(*answers),
-        "ignore_eos": True,
-        "temperature": 0,
-    }
-    began_ms = now_ms()
-    answer = (await client.post("/v1/completions", json=body)).raise_for_status().json()["usage"]
-    return Asked(tenant, answer["prompt_tokens"], answer["completion_tokens"], began_ms, now_ms())
 
 
 def _judged(registry: Registry, base_digest: str, sampling: Sampling, asked: list[Asked]) -> dict[str, Any]:

@@ -96,20 +96,32 @@ def test_a_sample_is_a_minute_of_one_boot_and_halves_count_where_work_began_or_e
         busy = int(10 <= second < 20)
         counted = min(max(second - 9, 0), 10)
         sampling.note_look(
-            "a", BASE, KIND, look(second * 1_000, busy, 100 * counted, cached=30 * counted, completions=counted)
+            "a", BASE, KIND, look(second * 1_000, busy, 100 * counted, cached=30 * counted, completions=counted), 0
         )
     (found,) = sampling.take()
     assert (found.busy_ms, found.uncached_tokens, found.completion_tokens) == (10_000, 700, 10)
     assert sampling.take() == []
 
 
+def test_an_engine_is_at_work_while_a_request_is_there_whatever_its_gauges_say() -> None:
+    """vLLM's know of a request when its first step is over."""
+    sampling = Sampling()
+    for second in range(61):
+        reads, writes = 10 <= second < 14, 14 <= second < 20
+        sampling.note_look(
+            "a", BASE, KIND, look(second * 1_000, int(writes), 400 * (second >= 14)), int(reads or writes)
+        )
+    (found,) = sampling.take()
+    assert found.busy_ms == 10_000
+
+
 def test_idle_minutes_other_boots_and_times_in_which_nobody_looked_make_no_sample() -> None:
     sampling = Sampling()
     for second in range(130):
-        sampling.note_look("idle", BASE, KIND, look(second * 1_000, 0))
-        sampling.note_look("boots", BASE, KIND, look(second * 1_000, 1, second, boot=float(second // 40)))
+        sampling.note_look("idle", BASE, KIND, look(second * 1_000, 0), 0)
+        sampling.note_look("boots", BASE, KIND, look(second * 1_000, 1, second, boot=float(second // 40)), 0)
     for times in range(20):
-        sampling.note_look("seldom", BASE, KIND, look(times * (LONGEST_GAP_MS + 1), 1, times))
+        sampling.note_look("seldom", BASE, KIND, look(times * (LONGEST_GAP_MS + 1), 1, times), 0)
     assert sampling.take() == []
 
 

@@ -143,7 +143,7 @@ def _simulate(engine: _Engine, sampling: Sampling, until_ms: float) -> None:
             engine.now_ms = min(until_ms, engine.now_ms + 10.0)
         if engine.now_ms - looked_ms >= 1_000.0:
             looked_ms = engine.now_ms
-            sampling.note_look(ENGINE, BASE, KIND, engine.look(looked_ms))
+            sampling.note_look(ENGINE, BASE, KIND, engine.look(looked_ms), len(engine.queue) + len(engine.running))
 
 
 def _arrivals(draw: random.Random, until_ms: float) -> Iterator[_Request]:
