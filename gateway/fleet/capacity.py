@@ -2,8 +2,9 @@
 
 An engine that nobody has described runs fewer requests than we think, and one with long prompts runs out of cache
 before it runs as many as it was started for. Then requests wait in it, where whoever came first is served first. So
-with every look that finds some waiting, half of them is what it gets less from now on: never so much that it could have
-nothing to do, and after a few looks hardly any. When it has what it may and none waits, it gets an eighth more.
+a look that finds some waiting takes half of them from it, and the next one, if it runs no more by then, all but one:
+it never has nothing to do, and what waits in it is first come first served for two looks. When it has what it may and
+none waits, it gets an eighth more.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ FEW = 1
 """That so many wait says nothing: they may just have come."""
 
 
-def fitted(before: int, bound: int, running: int, waiting: int) -> int:
-    """What an engine gets at a time after a look at it, 1 to `bound`; `before` is what it got until then."""
+def fitted(before: int, bound: int, running: int, waiting: int, *, full: bool = False) -> int:
+    """What an engine gets at a time after a look at it, 1 to `bound`; `before` is what it got until then. `full`: the
+    look before found some waiting too, and it runs no more than then.
+    """
     if waiting > FEW:
-        return max(1, min(before, running + waiting - waiting // 2))
+        return max(1, min(before, running + (FEW if full else waiting - waiting // 2)))
     if not waiting and running >= before:
         return min(bound, before + before // 8 + 1)
     return min(before, bound)
@@ -39,8 +42,9 @@ class Capacity:
         """Take a look in, if it is new; what the engine gets at a time."""
         if look is None or look is self.look:
             return self.most
-        if self.look is not None and look.boot != self.look.boot:
-            self.most = self.bound
-        self.look = look
-        self.most = fitted(self.most, self.bound, look.running, look.waiting)
+        last, self.look = self.look, look
+        if last is not None and look.boot != last.boot:
+            self.most, last = self.bound, None
+        full = last is not None and last.waiting > FEW and look.running <= last.running
+        self.most = fitted(self.most, self.bound, look.running, look.waiting, full=full)
         return self.most

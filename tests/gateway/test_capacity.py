@@ -25,6 +25,16 @@ def test_what_waits_in_an_engine_is_soon_hardly_any_and_it_never_idles() -> None
     assert min(found) >= 64, "it always has what it can run"
 
 
+def test_after_two_looks_at_a_full_engine_it_gets_what_it_runs_and_one_more() -> None:
+    assert asked_for(600, 64, looks=12)[1:] == [65] * 11
+
+
+def test_an_engine_that_only_begins_to_run_what_came_is_not_taken_for_full() -> None:
+    capacity = Capacity(1024, 1024)
+    found = [capacity.take(look(running, 100 - running)) for running in (4, 20, 50, 90, 100)]
+    assert min(found) >= 52
+
+
 def test_an_engine_that_runs_more_gets_more_when_it_is_wanted() -> None:
     assert asked_for(600, 256, looks=40, most=16)[-1] >= 256
     assert asked_for(8, 256, looks=40, most=16) == [16] * 40, "and nothing is forgotten while it idles"
