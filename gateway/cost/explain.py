@@ -11,6 +11,7 @@ from gateway.cost.baselines import exact_nano
 from gateway.cost.engine_side import days_of
 from gateway.cost.report import BaselineCost, CostLine, CostReport, PricedTokens
 from registry.days import DAY_MS, as_datetime, date_of
+from registry.ledger.usage_days import BILLED
 from registry.ledger.usage_queries import counts_query
 from registry.money import nano_to_dollars
 from registry.names import SYSTEM
@@ -80,7 +81,7 @@ def _counts(report: CostReport, line: CostLine) -> Iterator[Explained]:
         line.name,
         "requests",
         str(line.requests),
-        "the sum over the UTC days of the window of attempts that ended as ok or client_aborted, with their tokens",
+        f"the sum over the UTC days of the window of attempts that ended as {', '.join(BILLED)}, with their tokens",
         (
             f"{line.requests} requests with {tokens.prompt} prompt tokens, {tokens.cached} of them cached, and "
             f"{tokens.completion} completion tokens",
