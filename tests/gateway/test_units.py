@@ -70,6 +70,19 @@ def turns(opening: Sequence[Message], count: int) -> list[list[Message]]:
     return requests
 
 
+@pytest.mark.parametrize("fields", [{}, {"user": "person-1"}], ids=["nobody's", "a user's"])
+def test_a_first_turn_is_the_same_unit_as_a_text_and_in_parts_and_a_later_turn_goes_on_from_it(
+    fields: dict[str, Any],
+) -> None:
+    text, parts = said("user", "Größe: 4 \0"), said("user", [{"type": "text", "text": "Größe: 4 \0"}])
+    units = Units()
+    unit = of(units, chat([text], **fields))
+    assert of(units, chat([parts], **fields)) == unit
+    for first in (text, parts):
+        later = [first, said("assistant", "ok"), said("user", "and now?")]
+        assert of(Units(), chat(later, **fields)) == unit
+
+
 def test_the_order_is_header_conversation_id_and_what_the_request_shows() -> None:
     units = Units()
     named = {"metadata": {"conversation_id": "c-7"}}
