@@ -115,7 +115,7 @@ class Cycle(RequestResponseCycle):
             self.keep_alive = False
         elif not self.keep_alive:
             headers.append(CLOSE)
-        head = b"".join([STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in headers)])
+        head = STATUS_LINE[status] + b"".join([b"%b: %b\r\n" % header for header in headers])
         if head.count(b"\n") != len(headers) + 1 or head.count(b"\r") != len(headers) + 1:
             raise RuntimeError("a header has a line break in it")
         self._head = head + b"\r\n"

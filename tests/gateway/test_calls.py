@@ -9,7 +9,7 @@ from __future__ import annotations
 from tests.support.calls import Calls, fewest_calls
 from tests.support.stack import Stack
 
-MOST_OF_A_CHAT, MOST_OF_A_STORED_RESPONSE, MOST_OF_AN_EVENT = 365, 420, 14
+MOST_OF_A_CHAT, MOST_OF_A_STORED_RESPONSE, MOST_OF_AN_EVENT = 355, 410, 14
 TOKENS = 40
 
 
