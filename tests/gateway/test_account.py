@@ -41,7 +41,7 @@ def test_usage_is_the_tenant_s_own_by_day_or_by_adapter(stack: Stack) -> None:
         ({"by": "tenant"}, "by"),
         ({"tenant": "globex"}, "tenant"),
         ({"from": "yesterday"}, "from"),
-        ({"from": "2020-01-01"}, "until"),
+        ({"from": "2020-01-01"}, "from"),
         ({"from": "2026-01-02", "until": "2026-01-01"}, "until"),
     ],
     ids=str,
