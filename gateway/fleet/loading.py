@@ -140,10 +140,13 @@ class Loading:
         return sum(where == url for where, _ in self.tasks)
 
     def may_preload(self, engine: ManagedEngine, version: VersionEntry) -> bool:
-        """Whether a load that nobody waits for should begin: none runs, and none has failed just now."""
+        """Whether a load that nobody waits for should begin: none runs, none has failed just now, and its tenant need
+        not pause, as others' would wait behind it.
+        """
         key = (engine.url, version.id)
         late_enough = time.monotonic() >= self._not_before.get(key, 0.0)
-        return key not in self.tasks and late_enough and engine.bars.reason(version.id) is None
+        idle = key not in self.tasks and late_enough and engine.bars.reason(version.id) is None
+        return idle and not self._pause_s(engine, version.tenant)
 
     def forget_failures(self, url: str) -> None:
         """The engine has booted: what failed before may be tried at once."""
@@ -221,18 +224,19 @@ class Loading:
         them.
         """
         turns = self._turns_on(engine)
-
-        def pause_s() -> float:
-            left_s = turns.pace.pause_s(tenant, time.monotonic())
-            return left_s if left_s > 0 and self._others_run(engine, tenant) else 0.0
-
-        async with turns.queue.turn(tenant, no_pause if tenant == SWAPS else pause_s), engine.loading:
+        pause_s = no_pause if tenant == SWAPS else partial(self._pause_s, engine, tenant)
+        async with turns.queue.turn(tenant, pause_s), engine.loading:
             before_s = engine.stood_s
             try:
                 yield
             finally:
                 if tenant != SWAPS and self._others_run(engine, tenant):
                     turns.pace.took(tenant, engine.stood_s - before_s, time.monotonic())
+
+    def _pause_s(self, engine: ManagedEngine, tenant: str) -> float:
+        """Before the tenant's next load may begin there; 0: now."""
+        left_s = self._turns_on(engine).pace.pause_s(tenant, time.monotonic())
+        return left_s if left_s > 0 and self._others_run(engine, tenant) else 0.0
 
     def _others_run(self, engine: ManagedEngine, tenant: str) -> bool:
         return others_run(engine, tenant, self._hub, self._claims)

@@ -6,11 +6,12 @@ import asyncio
 import json
 import logging
 import socket
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -264,6 +265,27 @@ class LoadingAtTheGate(Loading):
     async def _load(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool) -> None:
         await self.gate
         engine.residency.resident[version.id] = Resident("a-1", Path(), None, for_swap)
+
+
+class LoadingBesideOthers(Loading):
+    """Requests of other tenants run on the engine."""
+
+    def _others_run(self, engine: ManagedEngine, tenant: str) -> bool:
+        return True
+
+
+async def test_what_nobody_waits_for_is_not_begun_for_a_tenant_that_must_pause_so_others_is() -> None:
+    engine, nothing, office = managed_engine("http://127.0.0.1:9"), cast("Any", None), cast("Any", QuietOffice())
+    loading = LoadingBesideOthers(nothing, nothing, FirstTerm(), Claims(), office, nothing, limits=LoadLimits(1))
+    ours, other = (
+        VersionEntry(number, f"{tenant}/triage@1.0", tenant, "triage", "1.0", "sha256:0", "sha256:1", None, 0, 1)
+        for number, tenant in enumerate(("acme", "globex"), 1)
+    )
+    assert loading.may_preload(engine, ours)
+    loading._turns_on(engine).pace.took("acme", 60.0, time.monotonic())
+    assert not loading.may_preload(engine, ours)
+    assert loading.may_preload(engine, other)
+    await engine.close()
 
 
 async def test_a_full_proof_asked_for_in_the_turn_in_which_a_plain_load_ends_does_not_spin() -> None:
