@@ -63,6 +63,8 @@ class Bounds:
 
 BODY = Bounds(containers=32_768, pairs=65_536, strings=131_072, values=524_288)
 """Of a whole body. 100 tools of 100 properties are 20,000 objects, a prompt of token ids has up to 500,000."""
+RECORD = Bounds(containers=8_192, pairs=16_384, strings=32_768, values=65_536)
+"""Of a body that no model reads: feedback, items of a conversation, an order of training."""
 WITHIN = Bounds(containers=4_096, pairs=8_192, strings=16_384, values=16_384)
 """Of JSON in a string of a body."""
 

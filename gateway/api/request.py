@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from gateway.api.bounds import BODY
+from gateway.api.bounds import BODY, Bounds
 from gateway.api.fields import replayed
 from gateway.api.fields.caps import Caps, lenient
 from gateway.api.fields.checks import Check, shallow, text, unknown_keys
@@ -108,8 +108,8 @@ def _checked(fields: Fields, given: dict[str, Any], caps: Caps) -> dict[str, Any
     return body
 
 
-def json_object(raw: bytes, caps: Caps) -> dict[str, Any]:
-    """The object that a body is. Raises `PayloadTooLarge`, `BadRequest`."""
+def json_object(raw: bytes, caps: Caps, bounds: Bounds = BODY) -> dict[str, Any]:
+    """The object that a body is, of so much structure at most. Raises `PayloadTooLarge`, `BadRequest`."""
     if len(raw) > caps.max_body_bytes:
         raise PayloadTooLarge(
             f"The body has {len(raw)} bytes; the most is {caps.max_body_bytes}. Send less text.",
@@ -118,7 +118,7 @@ def json_object(raw: bytes, caps: Caps) -> dict[str, Any]:
     raw = raw.removeprefix(BYTE_ORDER_MARK)
     if not raw:
         raise BadRequest("The body is empty. Send a JSON object.", code="invalid_json")
-    BODY.refuse_more(raw)
+    bounds.refuse_more(raw)
     try:
         given = orjson.loads(raw)
     except orjson.JSONDecodeError as error:

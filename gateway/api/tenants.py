@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from fastapi import Request
 
+from gateway.api.bounds import RECORD
 from gateway.api.client import refuse_too_long
 from gateway.api.codings import Read, codings_of, decoding
 from gateway.api.credentials import key_of
@@ -106,7 +107,7 @@ async def body_of(house: House, principal: Principal, request: Request, known: C
             except TimeoutError:
                 message = f"The body came too slowly: send it within {timeout_s:g} s."
                 raise TooSlow(message, code="body_timeout") from None
-        body = await house.desk.do(principal.tenant, len(raw), partial(json_object, raw, house.caps))
+        body = await house.desk.ask(principal.tenant, len(raw), partial(json_object, raw, house.caps, RECORD))
     unknown = [name[:64] for name in body if name not in known]
     if unknown and not principal.allow_unknown_fields:
         raise unknown_keys(unknown)

@@ -13,6 +13,7 @@ import httpx
 import orjson
 import pytest
 
+from gateway.api.bounds import RECORD
 from gateway.api.dialects import DIALECTS
 from gateway.api.fields.caps import Caps
 from gateway.api.fields.faults import SeveralFaults
@@ -155,3 +156,19 @@ def test_the_gateway_itself_does_not_parse_large_bodies(stack: Stack, monkeypatc
     monkeypatch.setattr("gateway.api.dialects.dialect.parse_request", parse_here)
     assert ask().status_code == 200
     assert stack.post(CHAT, b"{}").json()["error"]["message"] == "it was parsed here"
+
+
+def test_large_bodies_that_no_model_reads_are_read_there_too(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stack.gateway.house is not None
+    clerk, item = stack.gateway.house.desk.clerk, {"type": "message", "role": "user", "content": TEXT}
+    body = orjson.dumps({"items": [item]})
+
+    def ask() -> int:
+        return stack.post("/v1/conversations", body).status_code
+
+    wait_until("the clerk to read", lambda: ask() == 200 and clerk._reads)
+    monkeypatch.setattr("gateway.api.request.orjson", None)  # without which this process reads nothing
+    assert ask() == 200
+    heavy = stack.post("/v1/conversations", b'{"items":[' + b"0," * RECORD.values + b"0,0]}")
+    assert (heavy.status_code, heavy.json()["error"]["code"]) == (400, "invalid_value")
+    assert f"the most is {RECORD.values}" in heavy.json()["error"]["message"]
