@@ -160,7 +160,10 @@ def _words() -> str:
 def test_what_cannot_be_meant_is_refused_in_one_sentence(run: Run, arguments: tuple[str, ...], said: str) -> None:
     outcome: Outcome = run("cost", *arguments)
     assert (outcome.status, said in outcome.err) == (1, True), outcome.err
-    assert outcome.err.count("\n") == 1
+    said_of_it = [
+        line for line in outcome.err.splitlines() if not line.startswith("warning: prices of")
+    ]  # they grow old
+    assert len(said_of_it) == 1
 
 
 def test_big_numbers_are_shown_short() -> None:
