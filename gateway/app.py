@@ -55,6 +55,7 @@ from gateway.feedback.box import FeedbackBox
 from gateway.files.cabinet import Cabinet
 from gateway.fleet.adapter_slots import AdapterSlots
 from gateway.fleet.leadership import Candidate, candidate_of
+from gateway.fleet.line import Lines
 from gateway.fleet.worker import FleetWorker
 from gateway.house import House
 from gateway.identity import Identity, gateway_name
@@ -192,6 +193,7 @@ class Gateway:
                 engine_key=settings.engine_key,
                 on_catalog_moved=watch.look_now,
                 slots=AdapterSlots(settings.engine_reserved_slots, lambda: len(watch.current.adapters_of)),
+                lines=Lines(settings.engine_kept_seat_share),
             )
             limits = limits_of(settings, registry.spending, journal.writer)
             limits.adopt(watch.current)

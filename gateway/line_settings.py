@@ -17,6 +17,15 @@ class LineSettings(RegistrySettings):
         "together, waits in the gateway, where each tenant gets its share; less when "
         "requests wait in it all the same. Default: 1024.",
     )
+    engine_kept_seat_share: float = Field(
+        0.125,
+        ge=0,
+        le=0.5,
+        description="Of the requests that an engine runs at once, the part that is kept free of tenants that have "
+        "their share of it or more, while another tenant has asked for something in the last minute; at least one "
+        "where it runs four or more, none where it runs fewer. Who is alone has all. Responses in the background and "
+        "`service_tier: flex` never get what is kept. 0: nothing is kept.",
+    )
     turn_wait_s: float = Field(
         300.0,
         gt=0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Hashable
+from functools import partial
 from typing import Protocol
 
 from gateway.dispute import Dispute
@@ -47,7 +48,7 @@ class Tries:
         "_dispute",
         "_failure",
         "_fleet",
-        "_in_batch",
+        "_line",
         "_load",
         "_most",
         "_settings",
@@ -62,10 +63,10 @@ class Tries:
         self._admitted = admitted
         self._fleet, self._settings = means.fleet, means.settings
         request = admitted.request
-        self._in_batch = request.dialect.uses_tokens
-        has_room = self._fleet.lines.room.at if self._in_batch else _always
-        self._load = EngineLoad(self._fleet.in_flight.by_engine, has_room, self._fleet.slots.has_one)
+        self._line = self._fleet.lines.of(admitted.arm.base_digest) if request.dialect.uses_tokens else None
         self._asker = _asker(admitted, self._settings)
+        has_room = _always if self._line is None else partial(self._line.has_room, self._asker)
+        self._load = EngineLoad(self._fleet.in_flight.by_engine, has_room, self._fleet.slots.has_one)
         self._dispute = Dispute(self._fleet, admitted.principal.tenant, admitted.call.dialect.name)
         self._failure = "no healthy engine serves its base model"
         self._unable = self._lacking()
@@ -89,7 +90,7 @@ class Tries:
 
     async def _seat(self) -> Seat | None:
         """At once where there is room and nobody waits, else in turn."""
-        line = self._fleet.lines.of(self._admitted.arm.base_digest) if self._in_batch else None
+        line = self._line
         while (engine := self.engine()) is not None or not self.hopeless():
             if engine is not None and (line is None or not line.waiting):
                 return Seat(line, engine, self._asker)

@@ -4,7 +4,8 @@ An engine that nobody has described runs fewer requests than we think, and one w
 before it runs as many as it was started for. Then requests wait in it, where whoever came first is served first. So
 a look that finds some waiting takes half of them from it, and the next one, if it runs no more by then, all but one:
 it never has nothing to do, and what waits in it is first come first served for two looks. When it has what it may and
-none waits, it gets an eighth more.
+none waits, it gets an eighth more. Where only those of its seats are free that are kept (`kept_seats.py`), it is tried
+with more only `CALM` looks after one has found some waiting: what begins then takes what was kept.
 """
 
 from __future__ import annotations
@@ -12,18 +13,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.engines.look import Look
+from gateway.fleet.kept_seats import kept
 
 FEW = 1
 """That so many wait says nothing: they may just have come."""
+CALM = 30
+"""Looks, of which there is one a second."""
 
 
-def fitted(before: int, bound: int, running: int, waiting: int, *, full: bool = False) -> int:
+def fitted(before: int, bound: int, running: int, waiting: int, *, full: bool = False, kept: int = 0) -> int:
     """What an engine gets at a time after a look at it, 1 to `bound`; `before` is what it got until then. `full`: the
-    look before found some waiting too, and it runs no more than then.
+    look before found some waiting too, and it runs no more than then. `kept`: so many of its seats may be free, and yet
+    it has what it may.
     """
     if waiting > FEW:
         return max(1, min(before, running + (FEW if full else waiting - waiting // 2)))
-    if not waiting and running >= before:
+    if not waiting and running >= before - kept:
         return min(bound, before + before // 8 + 1)
     return min(before, bound)
 
@@ -35,6 +40,10 @@ class Capacity:
     bound: int
     """What it was started with, as far as anybody says."""
     most: int
+    kept_share: float = 0.0
+    """The part of its seats that is kept."""
+    calm: int = CALM
+    """Looks since one has found some waiting, as far as it matters."""
     look: Look | None = None
     """The newest that was taken in."""
 
@@ -46,5 +55,7 @@ class Capacity:
         if last is not None and look.boot != last.boot:
             self.most, last = self.bound, None
         full = last is not None and last.waiting > FEW and look.running <= last.running
-        self.most = fitted(self.most, self.bound, look.running, look.waiting, full=full)
+        self.calm = 0 if look.waiting > FEW else min(self.calm + 1, CALM)
+        spare = kept(self.most, self.kept_share) if self.calm == CALM else 0
+        self.most = fitted(self.most, self.bound, look.running, look.waiting, full=full, kept=spare)
         return self.most

@@ -84,6 +84,8 @@ class ControllerSettings:
     """Mean requests in flight on an adapter for each engine that it is given."""
     reserved_slots: int = 1
     """Slots of each engine that are kept for tenants that have none; not in seconds."""
+    kept_seat_share: float = 0.125
+    """The part of each engine's seats that is kept for tenants that have less than their share; not in seconds."""
     loads: LoadLimits = field(default_factory=LoadLimits)
     """Of one tenant on one engine; not in seconds."""
     response_days: int = 30
@@ -148,7 +150,7 @@ class Controller:
             lambda: not term.over,
         )
         self.departures = Departures(self)
-        self._shares = SpreadShares()
+        self._shares = SpreadShares(settings.kept_seat_share)
         hub.on_report = self._share
         self.trials = Trials(self._refuse)
         self._orders = ReadOrders(registry, hub, engines)

@@ -10,6 +10,10 @@ earns no credit. Within a tenant it is first come, first served.
 What is shared out is running, and not tokens (virtual token counters: Sheng et al., OSDI 2024): a request that runs
 makes a token in each step, so that to run as many as others is to be given as many tokens as they are. What an answer
 will need is not known when it begins, and what runs needs no estimate, no refund, and no memory of who is gone.
+
+What runs goes on, and much of it may end at once and begin at once again: then who comes anew waits for all of it,
+however fair the next turn is. So some seats of an engine are kept free for tenants that have less than their share of
+it (`may_have_kept`), while there is another tenant that has lately asked for something.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from gateway.fleet.lately import Lately
 
 BATCH_PART = 0.1
 """What waits for nobody counts as if its tenant had such a part of its weight: interactive requests go first, and yet
@@ -51,7 +57,7 @@ class Waiting(Protocol):
 
     @property
     def where(self) -> Hashable:
-        """What decides which engines can take it: where this is equal, all can begin or none can."""
+        """What decides which engines can take it: where this is equal, all of one kind can begin or none can."""
 
 
 W = TypeVar("W", bound=Waiting)
@@ -64,6 +70,10 @@ class Standing(NamedTuple):
     weight: int
     running: int
     waiting: int
+
+
+def _one_kind(_asker: Asker) -> Hashable:
+    return None
 
 
 @dataclass(slots=True)
@@ -87,22 +97,51 @@ class FairShare(Generic[W]):
     def __init__(self) -> None:
         self.running: dict[str, int] = {}
         """By tenant, of those that have something."""
+        self.lately = Lately()
         self.waiting = 0
+        self._held: dict[tuple[str, str], int] = {}
+        """(engine, tenant) → what it has there, where it has something."""
         self._flows: dict[tuple[str, bool], _Flow[W]] = {}
         """Those that wait, and those that have begun more than was their turn since somebody began to wait."""
         self._clock = 0.0
 
-    def begin(self, asker: Asker) -> None:
-        """A request runs from now on; who has waited has been taken out by `take`."""
-        self.running[asker.tenant] = self.running.get(asker.tenant, 0) + asker.size
+    def begin(self, asker: Asker, engine: str) -> None:
+        """A request runs on an engine from now on; who has waited has been taken out by `take`."""
+        tenant, key = asker.tenant, (engine, asker.tenant)
+        self.running[tenant] = self.running.get(tenant, 0) + asker.size
+        self._held[key] = self._held.get(key, 0) + asker.size
+        if not asker.batch and self.lately.weights.get(tenant) != asker.weight:
+            self.lately.see(tenant, asker.weight)
 
-    def end(self, asker: Asker) -> None:
+    def end(self, asker: Asker, engine: str) -> None:
         """It does not run any more."""
-        left = self.running[asker.tenant] - asker.size
-        if left:
-            self.running[asker.tenant] = left
+        tenant, key = asker.tenant, (engine, asker.tenant)
+        if left := self._held[key] - asker.size:
+            self._held[key] = left
         else:
-            del self.running[asker.tenant]
+            del self._held[key]
+        if left := self.running[tenant] - asker.size:
+            self.running[tenant] = left
+        else:
+            del self.running[tenant]
+        if not asker.batch:
+            self.lately.ended.add(tenant)
+
+    def may_have_kept(self, asker: Asker, engine: str, seats: int) -> bool:
+        """Whether it may have what an engine of so many seats keeps for who has less than its share, by its weight
+        among the tenants of lately. Who is alone may; what nobody waits for may not, and nothing is kept for it.
+        """
+        lately = self.lately
+        others = lately.total - lately.weights.get(asker.tenant, 0)
+        if not others:
+            return True
+        held = self._held.get((engine, asker.tenant), 0)
+        return not asker.batch and held * (others + asker.weight) < seats * asker.weight
+
+    def turn(self) -> bool:
+        """A while is over; whether there is anybody left who was there lately."""
+        self.lately.turn(self.running)
+        return bool(self.lately.weights)
 
     def join(self, one: W) -> None:
         """A request waits, in its tenant's order: one that has waited before comes where it was."""
@@ -134,14 +173,17 @@ class FairShare(Generic[W]):
         if not self.waiting:
             self._forget()
 
-    def take(self, can_begin: Callable[[W], bool]) -> W | None:
-        """Take out whose turn it is, of those that can begin; `None` when none can."""
+    def take(self, can_begin: Callable[[W], bool], kind: Callable[[Asker], Hashable] = _one_kind) -> W | None:
+        """Take out whose turn it is, of those that can begin; `None` when none can. Of askers of one `kind`, with the
+        same `where`, one is asked for all.
+        """
         asked: dict[Hashable, bool] = {}
 
         def can(one: W) -> bool:
-            known = asked.get(one.where)
+            key = one.where, kind(one.asker)
+            known = asked.get(key)
             if known is None:
-                known = asked[one.where] = can_begin(one)
+                known = asked[key] = can_begin(one)
             return known
 
         best: tuple[float, float, int] | None = None

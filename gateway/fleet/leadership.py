@@ -178,6 +178,7 @@ def candidate_of(
             drain_timeout_s=settings.drain_timeout_s,
             requests_per_home=settings.requests_per_home,
             reserved_slots=settings.engine_reserved_slots,
+            kept_seat_share=settings.engine_kept_seat_share,
             loads=LoadLimits(settings.engine_queued_loads_per_tenant, settings.engine_load_share),
             response_days=settings.response_days,
             outcome_days=settings.outcome_days,

@@ -3,6 +3,9 @@
 A request that runs on an engine has a seat there, of as many as the engine runs at once. Who finds an engine with a
 free seat and nobody waiting takes it without a word; otherwise it waits, until there is one for it, its time is up, its
 client leaves, or no engine is left that could take it.
+
+Of an engine that is nearly full some seats are kept for tenants that have less than their share of it: others wait as
+if there were none, so that nobody is kept out by many requests that begin and end together.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from typing import Protocol
 
 from gateway.errors import NoTurn
 from gateway.fleet.fair_share import Asker, FairShare, Standing
+from gateway.fleet.kept_seats import kept
+from gateway.fleet.lately import WHILE_S
 from gateway.fleet.view import EngineView, FleetView
 
 UNKNOWN = 1024
@@ -72,6 +77,10 @@ class Seat:
         """Whether it is the request's now."""
         return self._line is self._home
 
+    def has_room(self, engine: EngineView) -> bool:
+        """Whether an engine has one that the request may have."""
+        return self._home is None or self._home.has_room(self.asker, engine)
+
     def let_go(self) -> None:
         """Give it to others, if it is still held: what a request waits for now takes nothing of its engine."""
         if self._line is not None:
@@ -96,9 +105,9 @@ class Seat:
 class OnEngine:
     """The wish of who has an engine already, but no seat on it now."""
 
-    def __init__(self, view: Callable[[], FleetView], room: Room, url: str) -> None:
+    def __init__(self, view: Callable[[], FleetView], has_room: Callable[[EngineView], bool], url: str) -> None:
         self._view = view
-        self._room = room
+        self._has_room = has_room
         self._url = url
 
     @property
@@ -109,7 +118,7 @@ class OnEngine:
     def engine(self) -> EngineView | None:
         """That engine, when it has room."""
         engine = self._view().engine(self._url)
-        return engine if engine is not None and self._room.at(engine) else None
+        return engine if engine is not None and self._has_room(engine) else None
 
     def hopeless(self) -> bool:
         """Whether it takes no traffic any more."""
@@ -141,17 +150,36 @@ class Line:
         self._numbers = count(1)
         self._waited_s = 0.0
         """What those who began lately have waited, in the mean."""
+        self._timer: asyncio.TimerHandle | None = None
+        """Until somebody may be forgotten; `None` while nobody is known."""
 
     @property
     def waiting(self) -> int:
         """Requests that wait."""
         return self._share.waiting
 
+    def has_room(self, asker: Asker, engine: EngineView) -> bool:
+        """Whether the engine has a free seat for this asker. Where only those are left that are kept, it must have
+        less than its share there; then, and where none is kept, a request of several answers may begin with one free.
+        """
+        room, url = self._room, engine.url
+        used, open_ = room.used.get(url, 0), room.open.get(url, UNKNOWN)
+        if used + asker.size <= open_:
+            return True
+        most = room.most.get(url, UNKNOWN)
+        if used >= most:
+            return False
+        if used < open_ and (asker.batch or open_ == most):
+            return True
+        return self._share.may_have_kept(asker, url, most)
+
     def begin(self, url: str, asker: Asker) -> None:
         """A seat there is taken."""
         used = self._room.used
         used[url] = used.get(url, 0) + asker.size
-        self._share.begin(asker)
+        self._share.begin(asker, url)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(WHILE_S, self._turn)
         if self._room.has_guests:
             self._room.make_way()
 
@@ -163,7 +191,7 @@ class Line:
             used[url] = left
         else:
             del used[url]
-        self._share.end(asker)
+        self._share.end(asker, url)
         if self._share.waiting:
             self.look()
 
@@ -194,7 +222,7 @@ class Line:
 
     def look(self) -> None:
         """Let those begin for whom there is room now."""
-        while self._share.waiting and (waiter := self._share.take(_can_begin)) is not None:
+        while self._share.waiting and (waiter := self._share.take(_can_begin, self._kind())) is not None:
             waiter.queued = False
             engine = waiter.wish.engine()
             if not waiter.began.done():
@@ -220,6 +248,22 @@ class Line:
         """How long whoever has waited longest has; 0 when nobody waits."""
         first_s = min((waiter.since_s for waiter in self._share.all()), default=None)
         return 0.0 if first_s is None else time.monotonic() - first_s
+
+    def _kind(self) -> Callable[[Asker], Hashable]:
+        """As `FairShare.take` wants it, until one begins or ends: `has_room` is the same for all askers of a kind."""
+        near, may = self._room.nearly_full(), self._share.may_have_kept
+
+        def kind(asker: Asker) -> Hashable:
+            if asker.size > 1 and not asker.batch:
+                return asker
+            return tuple(url for url, most in near if may(asker, url, most))
+
+        return kind
+
+    def _turn(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(WHILE_S, self._turn) if self._share.turn() else None
+        self.look()  # who is alone now may have what was kept for others
 
     def _give_up(self, waiter: _Waiter) -> None:
         if waiter.began.done():
@@ -255,6 +299,8 @@ class Room:
         """Engine URL → seats of this worker that are taken."""
         self.most: Mapping[str, int] = {}
         """Engine URL → seats that this worker may have there."""
+        self.open: Mapping[str, int] = {}
+        """Engine URL → how many of those are kept for nobody."""
         self.on_waited: Callable[[float], None] = lambda _seconds: None
         """Told how long a request has waited whose waiting has ended well."""
         self.has_guests = False
@@ -267,6 +313,14 @@ class Room:
         url = engine.url
         return self.used.get(url, 0) < self.most.get(url, UNKNOWN)
 
+    def nearly_full(self) -> list[tuple[str, int]]:
+        """Engines of whose free seats all are kept: URL, and seats that this worker may have there."""
+        return [
+            (url, most)
+            for url, used in self.used.items()
+            if self.open.get(url, UNKNOWN) <= used < (most := self.most.get(url, UNKNOWN))
+        ]
+
     def free(self, url: str) -> int:
         """Seats of an engine that no request has; below 0 when there are fewer of them than there were."""
         return self.most.get(url, UNKNOWN) - self.used.get(url, 0)
@@ -275,8 +329,10 @@ class Room:
 class Lines:
     """All of one worker: by the digest of the base, as whoever waits for one base is in nobody's way at another."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept_share: float = 0.0) -> None:
+        """`kept_share` is the part of an engine's seats that `has_room` keeps."""
         self.room = Room()
+        self._kept_share = kept_share
         self._lines: dict[str, Line] = {}
 
     def of(self, base_digest: str) -> Line:
@@ -302,6 +358,7 @@ class Lines:
     def allow(self, most: Mapping[str, int]) -> None:
         """This worker may have so many seats, by the URL of the engine, from now on."""
         self.room.most = most
+        self.room.open = {url: seats - kept(seats, self._kept_share) for url, seats in most.items()}
         self.look_anew()
 
     def look_anew(self) -> None:

@@ -38,9 +38,10 @@ def shares(most: int, wants: Mapping[str, int]) -> dict[str, int]:
 
 
 class SpreadShares:
-    """What each worker was told last."""
+    """What each worker was told last. `kept_share` is the part of an engine's seats that workers keep."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept_share: float = 0.0) -> None:
+        self._kept_share = kept_share
         self._told: dict[str, tuple[WorkerLink, dict[str, int]]] = {}
         self._capacities: dict[str, Capacity] = {}
         """By the URL of the engine."""
@@ -53,7 +54,7 @@ class SpreadShares:
             engine, bound = managed.declared, managed.declared.max_num_seqs or UNKNOWN
             capacity = before.get(engine.url)
             if capacity is None or capacity.bound != bound:
-                capacity = Capacity(bound, bound)
+                capacity = Capacity(bound, bound, self._kept_share)
             self._capacities[engine.url] = capacity
             most = capacity.take(managed.health.look)
             wants = {

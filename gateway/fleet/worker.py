@@ -72,6 +72,7 @@ class FleetWorker:
         engine_key: Callable[[Engine], str | None],
         on_catalog_moved: Callable[[int], None],
         slots: AdapterSlots | None = None,
+        lines: Lines | None = None,
     ) -> None:
         self.in_flight = InFlight(on_released=self._report)
         self.slots = slots or AdapterSlots()
@@ -79,7 +80,7 @@ class FleetWorker:
         """Told what a request has waited for, `engine`, `load` or `turn`, and how long."""
         self.breaker = Breaker()
         self.second_asks = SecondAsks()
-        self.lines = Lines()
+        self.lines = lines or Lines()
         self.lines.room.on_waited = lambda seconds: self.on_waited("turn", seconds)
         self.informed = asyncio.Event()
         """Set once a controller has told us of its engines."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.engines.look import Look
-from gateway.fleet.capacity import Capacity, fitted
+from gateway.fleet.capacity import CALM, Capacity, fitted
 
 
 def look(running: int, waiting: int, boot: float = 1.0) -> Look:
@@ -53,3 +53,14 @@ def test_on_a_new_boot_it_is_found_out_anew_and_a_look_counts_once() -> None:
     assert capacity.take(first) == 54
     assert capacity.take(None) == 54
     assert capacity.take(look(0, 0, boot=2.0)) == 1024
+
+
+def test_an_engine_whose_free_seats_are_kept_is_tried_with_more_only_long_after_some_waited_in_it() -> None:
+    capacity = Capacity(1024, 40, kept_share=0.125)
+    assert capacity.take(look(35, 0)) == 46, "it has what others than those for whom it is kept may have"
+    assert capacity.take(look(32, 9)) == 37
+    assert capacity.take(look(32, 5)) == 33
+    assert [capacity.take(look(29, 0)) for _ in range(CALM - 1)] == [33] * (CALM - 1)
+    assert capacity.take(look(29, 0)) == 38
+    assert capacity.take(look(32, 2)) == 33
+    assert capacity.take(look(33, 0)) == 38, "it has all that it may, and none waits"

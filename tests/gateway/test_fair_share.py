@@ -12,6 +12,7 @@ import pytest
 from gateway.fleet.fair_share import Asker, FairShare
 
 SEEDS = range(12)
+URL = "http://a:1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +42,13 @@ class Engine:
     def begin(self) -> Iterator[One]:
         """Whoever begins now, one after another."""
         while len(self.runs) < self.seats and (one := self.share.take(lambda _: True)) is not None:
-            self.share.begin(one.asker)
+            self.share.begin(one.asker, URL)
             self.runs.append(one)
             yield one
 
     def end(self, one: One) -> None:
         self.runs.remove(one)
-        self.share.end(one.asker)
+        self.share.end(one.asker, URL)
 
 
 def weights_of(draw: random.Random) -> dict[str, int]:
@@ -192,6 +193,21 @@ def test_a_tenant_that_is_quiet_leaves_nothing_behind() -> None:
     assert engine.share.running == {}
     assert engine.share.waiting == 0
     assert vars(engine.share)["_flows"] == {}
+
+
+def test_of_one_kind_and_place_one_is_asked_for_all() -> None:
+    share, asked = FairShare[One](), list[One]()
+    waiting = [One(Asker(tenant), number) for number, tenant in enumerate(("a", "b", "c"), 1)]
+    for one in waiting:
+        share.join(one)
+
+    def can_begin(one: One) -> bool:
+        asked.append(one)
+        return one.asker.tenant == "c"
+
+    assert share.take(can_begin) is None
+    assert asked == waiting[:1]
+    assert share.take(can_begin, lambda asker: asker.tenant == "c") is waiting[2]
 
 
 def test_a_tenants_standing_has_all_that_waits_of_it() -> None:

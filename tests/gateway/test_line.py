@@ -61,7 +61,7 @@ class Fleet:
         return asyncio.create_task(self.line.wait(asker, self))
 
     def on(self, url: str) -> OnEngine:
-        return OnEngine(lambda: view_of(*self.most), self.lines.room, url)
+        return OnEngine(lambda: view_of(*self.most), self.lines.room.at, url)
 
 
 async def turn() -> None:

@@ -1,0 +1,37 @@
+"""Which tenants have lately asked for answers at the engines of one base, and may so again. Pure: who calls says when a
+while is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+WHILE_S = 30.0
+"""A tenant that has nothing running is forgotten after one while at least, and two at most."""
+
+
+class Lately:
+    """What a request changes here is two look-ups, as it is done for each: who begins is compared with `weights`, and
+    who ends is put into `ended`.
+    """
+
+    __slots__ = ("ended", "total", "weights")
+
+    def __init__(self) -> None:
+        self.weights: dict[str, int] = {}
+        """By tenant, as of its newest request."""
+        self.total = 0
+        """Of all weights."""
+        self.ended: set[str] = set()
+        """Tenants of which a request has ended in this while."""
+
+    def see(self, tenant: str, weight: int) -> None:
+        """A tenant has begun something, and was not known or had another weight."""
+        self.total += weight - self.weights.get(tenant, 0)
+        self.weights[tenant] = weight
+
+    def turn(self, running: Container[str]) -> None:
+        """A while is over: forget who has nothing running, and of whom nothing has ended in it."""
+        self.weights = {one: weight for one, weight in self.weights.items() if one in self.ended or one in running}
+        self.total = sum(self.weights.values())
+        self.ended.clear()
