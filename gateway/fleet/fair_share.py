@@ -131,9 +131,7 @@ class FairShare(Generic[W]):
         """Whether it may have what an engine of so many seats keeps for who has less than its share, by its weight
         among the tenants of lately. Who is alone may; what nobody waits for may not, and nothing is kept for it.
         """
-        lately = self.lately
-        others = lately.total - lately.weights.get(asker.tenant, 0)
-        if not others:
+        if not (others := self.lately.others(asker.tenant)):
             return True
         held = self._held.get((engine, asker.tenant), 0)
         return not asker.batch and held * (others + asker.weight) < seats * asker.weight

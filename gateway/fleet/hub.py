@@ -55,6 +55,8 @@ class WorkerLink:
     """Digest of a base → requests that wait for a seat, as reported last."""
     standings: tuple[tuple[str, str, int, int, int], ...] = ()
     """As in its last `Report`."""
+    lately: tuple[tuple[str, str, int], ...] = ()
+    """Likewise."""
 
     def send(self, *messages: FromController) -> None:
         """Queue messages; a worker that does not read is cut off."""
@@ -215,7 +217,8 @@ class Hub:
         link.counts = {(url, name): number for url, name, number in report.in_flight}
         link.copies = {(url, name): number for url, name, number in report.copies}
         link.by_version = report.by_version
-        link.running, link.waiting, link.standings = report.running, report.waiting, report.standings
+        link.running, link.waiting = report.running, report.waiting
+        link.standings, link.lately = report.standings, report.lately
         for url, version, number, age_s in report.uses:
             self.last_used_s[url, version] = max(self.last_used_s.get((url, version), 0.0), now - age_s)
             self.uses[version] = self.uses.get(version, 0) + number

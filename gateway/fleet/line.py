@@ -12,21 +12,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable, Mapping
-from itertools import count
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from itertools import count, islice
 from types import TracebackType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gateway.errors import NoTurn
 from gateway.fleet.fair_share import Asker, FairShare, Standing
 from gateway.fleet.kept_seats import kept
 from gateway.fleet.lately import WHILE_S
+from gateway.fleet.room import UNKNOWN, Room
 from gateway.fleet.view import EngineView, FleetView
 
-UNKNOWN = 1024
-"""What an engine runs at once of which nobody says it: vLLM's default on the largest GPUs."""
 MOST_TOLD = 50
-"""Tenants that a worker tells the controller of, those of which most waits."""
+"""Tenants that a worker tells the controller of: those of which most waits, and so many that were there lately."""
 LEAST_RETRY_S, MOST_RETRY_S = 1, 60
 
 
@@ -244,6 +243,14 @@ class Line:
         """Every tenant that waits."""
         return self._share.standings()
 
+    def lately(self) -> Iterator[tuple[str, int]]:
+        """Tenants, and their weights, that have lately asked for something here, as far as others are told of them."""
+        return islice(self._share.lately.weights.items(), MOST_TOLD)
+
+    def hear(self, elsewhere: Mapping[str, int]) -> None:
+        """Which tenants have lately asked for something in any worker, and their weights; `look` at what follows."""
+        self._share.lately.hear(elsewhere)
+
     def oldest_s(self) -> float:
         """How long whoever has waited longest has; 0 when nobody waits."""
         first_s = min((waiter.since_s for waiter in self._share.all()), default=None)
@@ -291,39 +298,13 @@ def _seat_of(waiter: _Waiter) -> Seat | None:
     return None if not began.done() or began.cancelled() or began.exception() is not None else began.result()
 
 
-class Room:
-    """What engines have room for, as far as one worker may use it."""
+class Told(NamedTuple):
+    """As fields of a `Report` of the same names."""
 
-    def __init__(self) -> None:
-        self.used: dict[str, int] = {}
-        """Engine URL → seats of this worker that are taken."""
-        self.most: Mapping[str, int] = {}
-        """Engine URL → seats that this worker may have there."""
-        self.open: Mapping[str, int] = {}
-        """Engine URL → how many of those are kept for nobody."""
-        self.on_waited: Callable[[float], None] = lambda _seconds: None
-        """Told how long a request has waited whose waiting has ended well."""
-        self.has_guests = False
-        """Whether something runs that takes no seat and ends where a request needs one."""
-        self.make_way: Callable[[], None] = lambda: None
-        """Called when a request has taken a seat while there are guests."""
-
-    def at(self, engine: EngineView) -> bool:
-        """Whether the engine has a free seat."""
-        url = engine.url
-        return self.used.get(url, 0) < self.most.get(url, UNKNOWN)
-
-    def nearly_full(self) -> list[tuple[str, int]]:
-        """Engines of whose free seats all are kept: URL, and seats that this worker may have there."""
-        return [
-            (url, most)
-            for url, used in self.used.items()
-            if self.open.get(url, UNKNOWN) <= used < (most := self.most.get(url, UNKNOWN))
-        ]
-
-    def free(self, url: str) -> int:
-        """Seats of an engine that no request has; below 0 when there are fewer of them than there were."""
-        return self.most.get(url, UNKNOWN) - self.used.get(url, 0)
+    running: dict[str, int]
+    waiting: dict[str, int]
+    standings: tuple[tuple[str, str, int, int, int], ...]
+    lately: tuple[tuple[str, str, int], ...]
 
 
 class Lines:
@@ -361,18 +342,24 @@ class Lines:
         self.room.open = {url: seats - kept(seats, self._kept_share) for url, seats in most.items()}
         self.look_anew()
 
+    def hear(self, lately: Mapping[str, Mapping[str, int]]) -> None:
+        """By the digest of the base: which tenants have lately asked for something in any worker, and their weights."""
+        for base in {*self._lines, *lately}:
+            self.of(base).hear(lately.get(base, {}))
+
     def look_anew(self) -> None:
         """Engines have come, gone or changed."""
         for line in self._lines.values():
             line.look_anew()
 
-    def told(self) -> tuple[dict[str, int], dict[str, int], tuple[tuple[str, str, int, int, int], ...]]:
-        """`running`, `waiting` and `standings` of a `Report`."""
+    def told(self) -> Told:
+        """What of it is in a `Report`."""
         waiting = {base: line.waiting for base, line in self._lines.items() if line.waiting}
         standings = [(base, *standing) for base in waiting for standing in self._lines[base].standings()]
         if len(standings) > MOST_TOLD:
             standings = sorted(standings, key=lambda one: -one[4])[:MOST_TOLD]
-        return self.room.used, waiting, tuple(standings)
+        lately = tuple((base, *one) for base, line in self._lines.items() for one in line.lately())
+        return Told(self.room.used, waiting, tuple(standings), lately)
 
     def all(self) -> Mapping[str, Line]:
         """By the digest of the base."""

@@ -9,7 +9,8 @@ runs at once, the engine has wait:
 * Between two reports, n workers that were all idle may begin n times what it runs.
 * After that none begins anything above its share, and what the shares are in all is less than twice what it runs.
 
-Tenants share what a worker has, exactly; one that talks to k of n workers shares in k/n of what is full.
+Tenants share what a worker has, exactly; one that talks to k of n workers shares in k/n of what is full. Each worker
+is told, too, which tenants have lately asked for something anywhere: what is kept for them is kept in all workers.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from gateway.engines.managed import ManagedEngine
 from gateway.fleet.capacity import Capacity
 from gateway.fleet.hub import WorkerLink
-from gateway.fleet.line import UNKNOWN
+from gateway.fleet.room import UNKNOWN
 from gateway.fleet.wire import Shares
 
 
@@ -42,7 +43,7 @@ class SpreadShares:
 
     def __init__(self, kept_share: float = 0.0) -> None:
         self._kept_share = kept_share
-        self._told: dict[str, tuple[WorkerLink, dict[str, int]]] = {}
+        self._told: dict[str, tuple[WorkerLink, Shares]] = {}
         self._capacities: dict[str, Capacity] = {}
         """By the URL of the engine."""
 
@@ -63,9 +64,19 @@ class SpreadShares:
             }
             for worker, share in shares(most, wants).items():
                 news[worker][engine.url] = share
-        told = {worker: (links[worker], share) for worker, share in news.items()}
+        lately = _lately(links.values()) if len(links) > 1 else {}
+        told = {worker: (links[worker], Shares(share, lately)) for worker, share in news.items()}
         for worker, (link, its) in told.items():
             last = self._told.get(worker)
             if last is None or last[0] is not link or last[1] != its:
-                link.send(Shares(its))
+                link.send(its)
         self._told = told
+
+
+def _lately(links: Iterable[WorkerLink]) -> dict[str, dict[str, int]]:
+    """Base → tenant → weight, as all workers together say."""
+    found: dict[str, dict[str, int]] = {}
+    for link in links:
+        for base, tenant, weight in link.lately:
+            found.setdefault(base, {})[tenant] = weight
+    return found

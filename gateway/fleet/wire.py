@@ -69,6 +69,8 @@ class Report:
     """Digest of a base → requests that wait until an engine of it has a free seat."""
     standings: tuple[tuple[str, str, int, int, int], ...] = ()
     """(digest of a base, tenant, weight, running, waiting) of those that wait, as far as they are told of."""
+    lately: tuple[tuple[str, str, int], ...] = ()
+    """(digest of a base, tenant, weight) of those that have lately asked for something, as far as they are told of."""
     kind: Literal["report"] = "report"
 
 
@@ -179,6 +181,10 @@ class Shares:
     """How many seats this worker may use on each engine, by its URL."""
 
     most: dict[str, int]
+    lately: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Digest of a base → tenant → weight, of those that have lately asked for something in any worker; empty where
+    there is one worker.
+    """
     kind: Literal["shares"] = "shares"
 
 

@@ -19,9 +19,10 @@ from gateway.fleet.adapter_slots import AdapterSlots
 from gateway.fleet.awaited_loads import AwaitedLoads
 from gateway.fleet.breaker import Breaker
 from gateway.fleet.channel import LinkBroken
-from gateway.fleet.line import UNKNOWN, Lines
+from gateway.fleet.line import Lines
 from gateway.fleet.link import ControllerLink
 from gateway.fleet.mirror import Mirror
+from gateway.fleet.room import UNKNOWN
 from gateway.fleet.second_asks import SecondAsks
 from gateway.fleet.slot_messages import Proving, Sharing, SlotClosing, SlotGiven
 from gateway.fleet.view import FleetView, InFlight
@@ -210,6 +211,7 @@ class FleetWorker:
                 self._on_catalog_moved(message.revision)
             case Shares():
                 self._shares = message.most
+                self.lines.hear(message.lately)
                 self._allow()
             case Published():
                 self._apply(self._changes)

@@ -27,7 +27,7 @@ import psutil
 
 from gateway.fleet.adapter_slots import AdapterSlots
 from gateway.fleet.homes import Homes
-from gateway.fleet.line import Room
+from gateway.fleet.room import Room
 from gateway.fleet.view import FleetView
 from gateway.handoffs import Unit
 from gateway.serving.server import spare_what_lives

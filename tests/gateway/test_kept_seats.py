@@ -17,11 +17,12 @@ from gateway.fleet import line as line_module
 from gateway.fleet.fair_share import Asker, FairShare
 from gateway.fleet.homes import Homes
 from gateway.fleet.kept_seats import kept
-from gateway.fleet.line import Line, Lines, Seat
+from gateway.fleet.line import MOST_TOLD, Line, Lines, Seat
 from gateway.fleet.view import EngineView, FleetView
 from tests.support.fleet_parts import engine_view
-from tests.support.stack import CHAT, MESSAGES, Stack, open_house, run_stack
-from tests.support.waiting import DEADLINE_S, wait_until
+from tests.support.link_parts import office, real_worker
+from tests.support.stack import CHAT, MESSAGES, House, Stack, open_house, run_stack
+from tests.support.waiting import DEADLINE_S, wait_until, wait_until_async
 
 A, B = "http://a:1", "http://b:1"
 SEATS = 8
@@ -251,6 +252,40 @@ def test_a_tenant_is_remembered_while_it_runs_and_for_one_while_more() -> None:
     share.end(NOISY, A)
     assert share.turn()
     assert not share.turn()
+
+
+async def test_who_is_known_by_another_worker_alone_finds_kept_seats_here_too() -> None:
+    fleet = Fleet()
+    fleet.lines.hear({"sha256:0": {"quiet": 1, "noisy": 1}})
+    await fleet.ask(NOISY, 2 * SEATS)
+    assert fleet.used() == OPEN
+    assert len(await fleet.ask(QUIET)) == 1
+    assert fleet.lines.told().lately == (("sha256:0", "noisy", 1), ("sha256:0", "quiet", 1))
+    await fleet.close()
+    fleet.asked.clear()
+    fleet.lines.hear({"sha256:1": {"quiet": 1}})
+    share_of(fleet.line).turn()
+    share_of(fleet.line).turn()
+    assert len(await fleet.ask(NOISY, 2 * SEATS)) == SEATS, "what is told of another base keeps nothing here"
+    await fleet.close()
+
+
+async def test_of_many_tenants_few_are_told_of() -> None:
+    fleet = Fleet()
+    for number in range(3 * MOST_TOLD):
+        end(await fleet.ask(Asker(f"t{number}")))
+    assert len(fleet.lines.told().lately) == MOST_TOLD
+
+
+async def test_workers_hear_of_each_others_tenants_from_the_controller(house: House) -> None:
+    async with office(house), real_worker(house, "a") as one, real_worker(house, "b") as other:
+        share, heard = share_of(one.lines.of("sha256:0")), share_of(other.lines.of("sha256:0")).lately
+        share.begin(QUIET, A)
+        await wait_until_async("it to be heard of", lambda: heard.others("noisy") == 1)
+        share.end(QUIET, A)
+        share.turn()
+        share.turn()
+        await wait_until_async("it to be forgotten", lambda: heard.others("noisy") == 0)
 
 
 # On real sockets
