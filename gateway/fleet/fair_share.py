@@ -18,7 +18,7 @@ it (`may_have_kept`), while there is another tenant that has lately asked for so
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, TypeVar
@@ -99,32 +99,34 @@ class FairShare(Generic[W]):
         """By tenant, of those that have something."""
         self.lately = Lately()
         self.waiting = 0
-        self._held: dict[tuple[str, str], int] = {}
-        """(engine, tenant) → what it has there, where it has something."""
+        self._held: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        """Engine → tenant → what it has there, where it has something."""
         self._flows: dict[tuple[str, bool], _Flow[W]] = {}
         """Those that wait, and those that have begun more than was their turn since somebody began to wait."""
         self._clock = 0.0
 
     def begin(self, asker: Asker, engine: str) -> None:
         """A request runs on an engine from now on; who has waited has been taken out by `take`."""
-        tenant, key = asker.tenant, (engine, asker.tenant)
-        self.running[tenant] = self.running.get(tenant, 0) + asker.size
-        self._held[key] = self._held.get(key, 0) + asker.size
-        if not asker.batch and self.lately.weights.get(tenant) != asker.weight:
-            self.lately.see(tenant, asker.weight)
+        tenant, weight, batch, size, _ = asker
+        running, held = self.running, self._held[engine]
+        running[tenant] = running.get(tenant, 0) + size
+        held[tenant] = held.get(tenant, 0) + size
+        if self.lately.weights.get(tenant) != weight and not batch:
+            self.lately.see(tenant, weight)
 
     def end(self, asker: Asker, engine: str) -> None:
         """It does not run any more."""
-        tenant, key = asker.tenant, (engine, asker.tenant)
-        if left := self._held[key] - asker.size:
-            self._held[key] = left
+        tenant, _, batch, size, _ = asker
+        running, held = self.running, self._held[engine]
+        if left := held[tenant] - size:
+            held[tenant] = left
         else:
-            del self._held[key]
-        if left := self.running[tenant] - asker.size:
-            self.running[tenant] = left
+            del held[tenant]
+        if left := running[tenant] - size:
+            running[tenant] = left
         else:
-            del self.running[tenant]
-        if not asker.batch:
+            del running[tenant]
+        if not batch:
             self.lately.ended.add(tenant)
 
     def may_have_kept(self, asker: Asker, engine: str, seats: int) -> bool:
@@ -133,12 +135,14 @@ class FairShare(Generic[W]):
         """
         if not (others := self.lately.others(asker.tenant)):
             return True
-        held = self._held.get((engine, asker.tenant), 0)
+        held = self._held[engine].get(asker.tenant, 0)
         return not asker.batch and held * (others + asker.weight) < seats * asker.weight
 
     def turn(self) -> bool:
         """A while is over; whether there is anybody left who was there lately."""
         self.lately.turn(self.running)
+        for engine in [one for one, held in self._held.items() if not held]:
+            del self._held[engine]
         return bool(self.lately.weights)
 
     def join(self, one: W) -> None:
