@@ -57,7 +57,7 @@ def test_an_ordinary_schema_is_not_refused() -> None:
 
 def test_a_body_without_a_key_is_not_read(stack: Stack) -> None:
     host, _, port = stack.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=DEADLINE_S) as client:
         head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n"
         client.sendall(head.encode())
         assert client.recv(100).startswith(b"HTTP/1.1 401 ")
@@ -65,7 +65,7 @@ def test_a_body_without_a_key_is_not_read(stack: Stack) -> None:
 
 def test_a_body_that_says_that_it_is_too_long_is_refused_before_it_comes(stack: Stack) -> None:
     host, _, port = stack.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=DEADLINE_S) as client:
         head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stack.house.keys['acme']}\r\n"
         client.sendall(f"{head}Expect: 100-continue\r\nContent-Length: {Caps().max_body_bytes + 1}\r\n\r\n".encode())
         answer = client.recv(1000)
@@ -84,7 +84,7 @@ def test_a_body_that_says_that_it_is_too_long_is_refused_before_it_comes(stack: 
 )
 def test_a_body_whose_framing_breaks_is_told_so_and_its_places_are_free(stack: Stack, framed: str) -> None:
     host, _, port = stack.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=DEADLINE_S) as client:
         head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stack.house.keys['acme']}\r\n{framed}"
         client.sendall(head.encode())
         with client.makefile("rb") as file:
@@ -103,7 +103,7 @@ def test_a_stranger_whose_framing_breaks_writes_no_faults_of_ours_into_the_log(
     caplog.set_level(logging.ERROR, logger="uvicorn.error")
     host, _, port = stack.url.removeprefix("http://").partition(":")
     head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-nobody\r\n"
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=DEADLINE_S) as client:
         client.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\nzz\r\n".encode())
         with client.makefile("rb") as file:
             assert file.read().startswith(b"HTTP/1.1 400 ")
@@ -115,7 +115,7 @@ def test_a_stranger_whose_framing_breaks_writes_no_faults_of_ours_into_the_log(
 def test_a_body_of_very_many_tiny_pieces_ends_its_connection(stack: Stack, key: str) -> None:
     host, _, port = stack.url.removeprefix("http://").partition(":")
     head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stack.house.keys.get(key, key)}\r\n"
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=DEADLINE_S) as client:
         with suppress(ConnectionError):
             client.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + b"1\r\n \r\n" * 200_000)
         with suppress(ConnectionError), client.makefile("rb") as file:
@@ -147,7 +147,7 @@ def test_a_body_in_a_transfer_coding_that_is_not_read_is_refused_and_told_which_
 ) -> None:
     host, _, port = stack.url.removeprefix("http://").partition(":")
     body = json.dumps({"model": "triage", "messages": MESSAGES})
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=DEADLINE_S) as client:
         head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stack.house.keys['acme']}\r\n{codings}\r\n"
         client.sendall(f"{head}\r\n{len(body):x}\r\n{body}\r\n0\r\n\r\n".encode())
         with client.makefile("rb") as file:
@@ -163,7 +163,7 @@ def test_a_body_in_a_transfer_coding_that_is_not_read_is_refused_and_told_which_
 def test_chunked_is_read_however_it_is_written(stack: Stack, coding: str) -> None:
     host, _, port = stack.url.removeprefix("http://").partition(":")
     body = json.dumps({"model": "triage", "messages": MESSAGES})
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=DEADLINE_S) as client:
         head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stack.house.keys['acme']}\r\n"
         head += f"Transfer-Encoding:{coding}\r\n\r\n"
         client.sendall(f"{head}{len(body):x}\r\n{body}\r\n0\r\n\r\n".encode())
@@ -173,7 +173,7 @@ def test_chunked_is_read_however_it_is_written(stack: Stack, coding: str) -> Non
 def test_a_key_behind_the_body_is_none(stack: Stack) -> None:
     host, _, port = stack.url.removeprefix("http://").partition(":")
     body = json.dumps({"model": "triage", "messages": MESSAGES})
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=DEADLINE_S) as client:
         head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
         trailer = f"Authorization: Bearer {stack.house.keys['acme']}"
         client.sendall(f"{head}{len(body):x}\r\n{body}\r\n0\r\n{trailer}\r\n\r\n".encode())

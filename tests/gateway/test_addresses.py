@@ -15,7 +15,7 @@ from gateway.admin_key import admin_key
 from gateway.api.addresses import MODELS, canonical
 from gateway.api.dialects import BY_PATH
 from tests.support.stack import CHAT, MESSAGES, TEXT, Stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 BODY = {"model": "triage", "messages": MESSAGES, "max_tokens": 2}
 SERVED = ", ".join((*BY_PATH, MODELS))
@@ -166,7 +166,7 @@ def test_the_clients_own_id_is_echoed_beside_ours_on_every_answer(http: httpx.Cl
 @pytest.mark.parametrize("given", ["", " ", "x" * 129, "ünix", "tab\there", "\x7f"])
 def test_what_is_no_id_is_not_echoed_and_harms_nothing(stack: Stack, given: str) -> None:
     host, _, port = stack.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=DEADLINE_S) as client:
         client.sendall(
             f"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Request-Id: {given}\r\nConnection: close\r\n\r\n".encode()
         )

@@ -17,6 +17,7 @@ from gateway.settings import GatewaySettings
 from registry.errors import InvalidInput
 from tests.support.admin_calls import Admin
 from tests.support.stack import House, Stack
+from tests.support.waiting import DEADLINE_S
 
 MAKE_A_KEY = """
 import sys
@@ -54,7 +55,7 @@ def test_the_operators_key_is_an_unknown_key_where_tenants_are_served(stack: Sta
 
 def test_of_a_stranger_not_even_the_body_is_read(admin: Admin) -> None:
     host, _, port = admin.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=5) as stranger:
+    with socket.create_connection((host, int(port)), timeout=DEADLINE_S) as stranger:
         stranger.sendall(
             b"POST /admin/v1/swaps HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             b"Content-Length: 1000000000\r\n\r\n{"

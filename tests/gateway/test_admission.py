@@ -44,7 +44,7 @@ def tenant(stack: Stack, name: str, **most: int) -> None:
 def half_sent(stack: Stack, key: str, sent: bytes = b'{"model"') -> socket.socket:
     """A request of which the head and some of the body have come."""
     host, _, port = stack.url.removeprefix("http://").partition(":")
-    connection = socket.create_connection((host, int(port)), timeout=10)
+    connection = socket.create_connection((host, int(port)), timeout=DEADLINE_S)
     secret = stack.house.keys.get(key, key)
     head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\nContent-Length: 4000000\r\n\r\n"
     connection.sendall(head.encode() + sent)

@@ -14,7 +14,7 @@ from gateway.api.dialects.engine_events import STREAM_INTERVAL_TOKENS
 from registry.catalog.snapshot import TariffEntry
 from registry.money import cost_nano
 from tests.support.stack import BASE, CHAT, MESSAGES, TEXT, Stack, open_house, run_stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
 PRICE = TariffEntry(0, 1_000_000_000, 500_000_000, 2_000_000_000)
@@ -92,7 +92,7 @@ def leave(stack: Stack, body: dict[str, Any], tokens: int, tenant: str = "acme")
     data = json.dumps({"model": "triage", **body})
     known = {row["attempt_id"] for row in stack.house.usage(outcome="client_aborted")}
     made = generated(stack)
-    with socket.create_connection((stack.house.settings.host, stack.house.settings.port), timeout=10) as client:
+    with socket.create_connection((stack.house.settings.host, stack.house.settings.port), timeout=DEADLINE_S) as client:
         client.sendall(
             f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stack.house.keys[tenant]}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n{data}".encode()

@@ -17,7 +17,7 @@ from gateway.api.fields.caps import Caps
 from gateway.desk import LARGE_BYTES, Desk
 from gateway.errors import BadRequest
 from tests.support.stack import Stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
 NOT_JSON = b"!"
@@ -118,14 +118,14 @@ class Other:
 
     def _work(self) -> None:
         self.begun.set()
-        self.end.wait(10)
+        self.end.wait(DEADLINE_S)
 
 
 def test_large_bodies_are_parsed_beside_the_event_loop(stack: Stack) -> None:
     assert stack.gateway.house is not None
     stack.wait_ready()
     other = Other(stack.gateway.house.desk._thread)
-    assert other.begun.wait(10)
+    assert other.begun.wait(DEADLINE_S)
     with ThreadPoolExecutor(1) as pool:
         large = pool.submit(stack.chat, "triage", "acme", metadata={}, user="u", tools=None, stop=["x" * LARGE_BYTES])
         assert stack.chat("sentiment", "globex").status_code == 200
@@ -141,13 +141,13 @@ def test_what_large_prompts_count_for_budgets_is_found_beside_the_event_loop(sta
     stack.wait_ready()
     thread = stack.gateway.house.desk._thread
     first = Other(thread)
-    assert first.begun.wait(10)
+    assert first.begun.wait(DEADLINE_S)
     with ThreadPoolExecutor(1) as pool:
         large = pool.submit(stack.chat, "triage", "acme", messages=[{"role": "user", "content": "é" * LARGE_BYTES}])
         wait_until("the body waits for its parsing", lambda: thread._work_queue.qsize() or None)
         second = Other(thread)
         first.end.set()
-        assert second.begun.wait(10)
+        assert second.begun.wait(DEADLINE_S)
         wait_until("its prompt waits for its counting", lambda: thread._work_queue.qsize() or None)
         second.end.set()
         assert large.result().status_code == 200
@@ -157,7 +157,7 @@ async def test_tenants_take_turns_with_large_bodies() -> None:
     desk, order, gate = Desk(), [], threading.Event()
 
     def work(name: str) -> None:
-        gate.wait(10)
+        gate.wait(DEADLINE_S)
         order.append(name)
 
     try:

@@ -9,6 +9,7 @@ import pytest
 from openai import AzureOpenAI, NotFoundError, OpenAI
 
 from tests.support.stack import CHAT, MESSAGES, TEXT, Stack
+from tests.support.waiting import DEADLINE_S
 
 BODY = {"model": "triage", "messages": MESSAGES, "max_tokens": 1}
 FORMS = {
@@ -138,7 +139,7 @@ def azure(stack: Stack, deployment: str | None = None) -> AzureOpenAI:
 def test_what_the_key_decides_is_said_before_a_body_is_asked_for_and_the_connection_ends(stack: Stack) -> None:
     """Who waits for 100 Continue may send the body still, or the next request: only a new connection is clear."""
     host, _, port = stack.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=DEADLINE_S) as client:
         head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nx-api-key: sk-unknown\r\nExpect: 100-continue\r\n"
         client.sendall(f"{head}Content-Length: 9\r\n\r\n".encode())
         with client.makefile("rb") as file:
@@ -152,7 +153,7 @@ def test_a_body_that_is_wanted_is_asked_for_and_the_connection_goes_on(stack: St
     body = b'{"model":"triage","prompt":"x","max_tokens":1}'
     head = f"POST {TEXT} HTTP/1.1\r\nHost: x\r\napi-key: {stack.house.keys['acme']}\r\nExpect: 100-continue\r\n"
     with (
-        socket.create_connection((host, int(port)), timeout=10) as client,
+        socket.create_connection((host, int(port)), timeout=DEADLINE_S) as client,
         client.makefile("rb") as file,
     ):
         for _ in range(2):

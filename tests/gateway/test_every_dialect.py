@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.support.stack import CHAT, TEXT, Stack, open_house, run_stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 TURN = "My parcel is late."
 CANARY, PRODUCTION = "acme/triage@1.1", "acme/triage@1.0"
@@ -156,7 +156,7 @@ def test_a_stream_whose_client_goes_is_booked_as_far_as_it_came(stack: Stack, na
     body = json.dumps(
         form.body("triage", tokens=400, stream=True) | ({"ignore_eos": True} if name != "messages" else {})
     )
-    with socket.create_connection((stack.house.settings.host, stack.house.settings.port), timeout=10) as client:
+    with socket.create_connection((stack.house.settings.host, stack.house.settings.port), timeout=DEADLINE_S) as client:
         client.sendall(
             f"POST {form.path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stack.house.keys['acme']}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from registry.tenant_files.pieces import PIECE_BYTES
 from tests.gateway.test_form import FILE, PURPOSE, form, part
 from tests.support.stack import Stack, open_house, run_stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 MOST_BYTES = PIECE_BYTES + (2 << 20)
 HEAD = b'--edge\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n'
@@ -66,7 +66,7 @@ def error(answer: httpx.Response) -> tuple[int, str, str | None]:
 @contextmanager
 def begun(stack: Stack, head: str, body: bytes = b"") -> Iterator[socket.socket]:
     """A connection on which an upload of acme's has begun."""
-    with socket.create_connection((stack.house.settings.host, stack.house.settings.port), timeout=10) as client:
+    with socket.create_connection((stack.house.settings.host, stack.house.settings.port), timeout=DEADLINE_S) as client:
         key = stack.house.keys["acme"]
         lines = f"POST /v1/files HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n{head}"
         client.sendall(f"{lines}Content-Type: multipart/form-data; boundary=edge\r\n\r\n".encode() + body)
@@ -166,7 +166,7 @@ def test_a_file_that_turns_out_too_long_leaves_nothing(stack: Stack) -> None:
 
 
 def test_nobody_without_a_key_is_read(stack: Stack) -> None:
-    with socket.create_connection((stack.house.settings.host, stack.house.settings.port), timeout=10) as client:
+    with socket.create_connection((stack.house.settings.host, stack.house.settings.port), timeout=DEADLINE_S) as client:
         client.sendall(b"POST /v1/files HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n")
         assert answer_on(client) == (401, "missing_api_key")
 

@@ -9,7 +9,7 @@ import pytest
 
 from registry.names import parse_ref
 from tests.support.stack import CHAT, MESSAGES, TEXT, Stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 
 def asked_of(stack: Stack, version: str) -> int:
@@ -28,7 +28,7 @@ def hang_up(stack: Stack, path: str, *, stream: bool, after: bytes | None, behin
     prompt = {"messages": MESSAGES} if path == CHAT else {"prompt": "x"}
     body = json.dumps({"model": "triage@1.1", **prompt, "max_tokens": 500, "min_tokens": 500, "stream": stream})
     known = asked_of(stack, "acme/triage@1.1")
-    with socket.create_connection((stack.house.settings.host, stack.house.settings.port), timeout=10) as client:
+    with socket.create_connection((stack.house.settings.host, stack.house.settings.port), timeout=DEADLINE_S) as client:
         client.sendall(
             f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stack.house.keys['acme']}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}{behind}".encode()
@@ -88,7 +88,7 @@ def test_a_client_that_leaves_while_its_adapter_is_loaded_does_not_stop_the_load
     stack.faults(load_ms=300)
     loads = stack.state()["loads"]
     body = json.dumps({"model": "triage@1.2", "messages": MESSAGES})
-    with socket.create_connection((stack.house.settings.host, stack.house.settings.port), timeout=10) as client:
+    with socket.create_connection((stack.house.settings.host, stack.house.settings.port), timeout=DEADLINE_S) as client:
         client.sendall(
             f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stack.house.keys['acme']}\r\n"
             f"Content-Length: {len(body)}\r\n\r\n{body}".encode()

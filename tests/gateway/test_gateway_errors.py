@@ -14,7 +14,7 @@ from openai import OpenAI
 
 from registry.tenants.store import NewKey
 from tests.support.stack import CHAT, MESSAGES, TEXT, House, Stack, run, run_stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 USER = MESSAGES[0]
 CHAT_BODY: dict[str, Any] = {"model": "triage", "messages": MESSAGES}
@@ -91,7 +91,7 @@ def test_a_key_that_is_revoked_while_its_body_is_under_way_is_refused(stack: Sta
     )
     house = stack.gateway.house
     assert house is not None
-    with socket.create_connection((settings.host, settings.port), timeout=10) as client:
+    with socket.create_connection((settings.host, settings.port), timeout=DEADLINE_S) as client:
         client.sendall(head.encode() + body[:10])
         wait_until("its body to be read", lambda: house.admission.bodies.taken)
         stack.house.registry.tenants.revoke_key(key.id)

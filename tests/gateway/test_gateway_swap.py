@@ -17,7 +17,7 @@ from registry.adapters.aliases import move_alias
 from registry.errors import AdapterRefused, Conflict, InvalidInput, NotFound
 from registry.names import AdapterRef, parse_ref
 from tests.support.stack import CHAT, MESSAGES, TEXT, House, Stack, proof, run, run_stack
-from tests.support.waiting import wait_until, wait_until_async
+from tests.support.waiting import DEADLINE_S, wait_until, wait_until_async
 
 TRIAGE = AdapterRef("acme", "triage", None, "production")
 
@@ -267,7 +267,7 @@ def test_a_body_that_was_under_way_during_a_promote_is_answered_by_the_new_versi
     body = json.dumps({"model": "acme/triage", "messages": MESSAGES, "max_tokens": 4}).encode()
     settings, key = swapping.house.settings, swapping.house.keys["acme"]
     head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n"
-    with socket.create_connection((settings.host, settings.port), timeout=10) as client:
+    with socket.create_connection((settings.host, settings.port), timeout=DEADLINE_S) as client:
         client.sendall(head.encode() + body[:10])
         time.sleep(0.2)  # the key was looked up by now
         assert swapping.house.promote("acme/triage", "1.1").state == "done"

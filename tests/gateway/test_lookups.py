@@ -9,7 +9,7 @@ import pytest
 
 from gateway.desk import LARGE_BYTES, Desk
 from gateway.responses.lookups import AT_ONCE, Lookups
-from tests.support.waiting import wait_until_async
+from tests.support.waiting import DEADLINE_S, wait_until_async
 
 
 async def test_who_asks_and_goes_gets_no_more_threads_than_who_waits() -> None:
@@ -17,7 +17,7 @@ async def test_who_asks_and_goes_gets_no_more_threads_than_who_waits() -> None:
 
     def work(number: int) -> None:
         began.append(number)
-        assert going_on.wait(10)
+        assert going_on.wait(DEADLINE_S)
 
     first = [asyncio.create_task(lookups.do("acme", lambda number=number: work(number))) for number in range(AT_ONCE)]  # type: ignore[misc]
     await wait_until_async("the first to begin", lambda: len(began) == AT_ONCE)
@@ -41,7 +41,7 @@ async def test_who_goes_leaves_the_desk_when_the_work_is_done() -> None:
 
     def work(name: str, number: int) -> str:
         began.append(f"{name} {number}")
-        assert going_on.wait(10)
+        assert going_on.wait(DEADLINE_S)
         return name
 
     def asked(name: str, number: int) -> asyncio.Task[str]:

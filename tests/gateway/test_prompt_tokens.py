@@ -27,7 +27,7 @@ from tests.gateway.test_chat_template import measured
 from tests.support.fleet_parts import engine_view
 from tests.support.raw_server import Connection, raw_server
 from tests.support.stack import CHAT, MESSAGES, TEXT, House, Stack, open_house, run_engines, run_gateway
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 TOOLS = [
     {
@@ -192,7 +192,7 @@ def test_what_is_guessed_of_a_request_that_is_given_up_is_no_more_than_was_held(
     prompt = {"model": "hasty/triage", "prompt": "a" * 4_000, "max_tokens": 50, "ignore_eos": True}
     body = json.dumps(prompt)
     running = stack.state()["running"]
-    with socket.create_connection((stack.house.settings.host, stack.house.settings.port), timeout=10) as client:
+    with socket.create_connection((stack.house.settings.host, stack.house.settings.port), timeout=DEADLINE_S) as client:
         client.sendall(
             f"POST {TEXT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stack.house.keys['hasty']}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()

@@ -19,7 +19,7 @@ from gateway.limits import refusal_pace
 from gateway.limits.refusal_pace import Paced, RefusalPace
 from gateway.serving.protocol import BoundedProtocol
 from tests.support.stack import CHAT, MESSAGES, Stack, open_house, run_stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 AT_ONCE = 5
 FLOOD = "flood"
@@ -59,7 +59,7 @@ def refuse_at_once(stack: Stack, tenant: str = FLOOD) -> None:
 
 def sent(stack: Stack, data: bytes) -> socket.socket:
     host, _, port = stack.url.removeprefix("http://").partition(":")
-    connection = socket.create_connection((host, int(port)), timeout=10)
+    connection = socket.create_connection((host, int(port)), timeout=DEADLINE_S)
     connection.sendall(data)
     return connection
 

@@ -14,7 +14,7 @@ from gateway.errors import NotStored
 from gateway.responses.writer import Writer
 from registry.errors import InvalidInput
 from registry.responses.turns import SealedTurn
-from tests.support.waiting import wait_until_async
+from tests.support.waiting import DEADLINE_S, wait_until_async
 
 
 def turn(id_: str, size: int = 100) -> SealedTurn:
@@ -31,7 +31,7 @@ class Books:
         self.fault: Callable[[Sequence[SealedTurn]], Exception | None] = lambda _: None
 
     def save(self, turns: Sequence[SealedTurn]) -> None:
-        assert self.open.wait(10)
+        assert self.open.wait(DEADLINE_S)
         if (fault := self.fault(turns)) is not None:
             raise fault
         self.groups.append([one.row[0] for one in turns])

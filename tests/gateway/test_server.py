@@ -17,7 +17,7 @@ import pytest
 from gateway.serving.protocol import BoundedProtocol
 from gateway.serving.server import Server, server_config
 from loadtest.testing import free_port
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -60,12 +60,12 @@ def port() -> Iterator[int]:
     wait_until("the server to start", lambda: server.started)
     yield port
     server.should_exit = True
-    thread.join(10)
+    thread.join(DEADLINE_S)
 
 
 def said(port: int, *requests: str) -> bytes:
     """All that the server says to these requests on one connection, the last of which closes it; without dates."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as connection:
         connection.sendall("".join(f"{request}\r\nhost: x\r\n\r\n" for request in requests).encode())
         with connection.makefile("rb") as file:
             return re.sub(rb"date: [^\r]*\r\n", b"", file.read())
@@ -110,7 +110,7 @@ def test_an_old_client_gets_a_stream_without_chunks(port: int) -> None:
 
 
 def test_what_cannot_be_read_behind_a_request_ends_the_connection_and_is_not_answered_in_its_answer(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as connection:
         connection.sendall(f"{get('/endless')}\r\nhost: x\r\n\r\n".encode())
         answer = connection.recv(1000)
         connection.sendall(b"this is no HTTP\r\n\r\n")
@@ -133,7 +133,7 @@ def test_a_client_that_reads_nothing_is_gone_after_a_while_and_a_slow_one_is_not
 ) -> None:
     monkeypatch.setattr(BoundedProtocol, "reads_within_s", 0.6)
     for pauses_s, whole in (([0.1] * 8, True), ([2.0], False)):
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as connection:
             connection.sendall(f"{get('/endless')}\r\nhost: x\r\n\r\n".encode())
             read = 0
             with suppress(ConnectionError):
@@ -148,7 +148,7 @@ def test_a_client_that_reads_nothing_is_gone_after_a_while_and_a_slow_one_is_not
 @pytest.mark.parametrize("path", ["/large", "/large-and-last"])
 def test_the_end_of_an_answer_has_to_be_read_too(port: int, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     monkeypatch.setattr(BoundedProtocol, "reads_within_s", 0.2)
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as connection:
         connection.sendall(f"{get(path)}\r\nhost: x\r\n\r\n".encode())
         time.sleep(1.0)
         read = 0
@@ -187,7 +187,7 @@ def test_after_an_answer_the_rest_does_not_have_for_ever(
     port: int, monkeypatch: pytest.MonkeyPatch, request_: bytes, rest: bytes
 ) -> None:
     monkeypatch.setattr(BoundedProtocol, "head_timeout_s", 0.3)
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as connection:
         connection.sendall(request_)
         read_document(connection)
         began_s = time.monotonic()
@@ -203,7 +203,7 @@ def test_after_an_answer_the_rest_does_not_have_for_ever(
 
 def test_a_rest_that_was_in_time_leaves_the_connection_open(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BoundedProtocol, "head_timeout_s", 1.5)
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as connection:
         for _ in range(5):
             connection.sendall(b"POST /document HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n")
             read_document(connection)
@@ -217,7 +217,7 @@ def test_a_rest_that_was_in_time_leaves_the_connection_open(port: int, monkeypat
     "rest", [b"0\r\n" + b"a: b\r\n" * 200_000, b"0\r\na: " + b"b" * 1_000_000, b"1;" + b"x" * 1_000_000]
 )
 def test_what_is_around_a_body_is_bounded(port: int, rest: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as connection:
         connection.sendall(POST_CHUNKED)
         read_document(connection)
         began_s = time.monotonic()
@@ -230,7 +230,7 @@ def test_what_is_around_a_body_is_bounded(port: int, rest: bytes) -> None:
 def test_requests_that_wait_for_their_turn_on_a_connection_are_bounded(port: int) -> None:
     request = f"{get('/document')}\r\nhost: x\r\n\r\n".encode()
     answers = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection, suppress(ConnectionError):
+    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as connection, suppress(ConnectionError):
         connection.sendall(request * 5_000)
         while piece := connection.recv(1 << 20):
             answers += piece

@@ -16,7 +16,7 @@ from gateway.serving.protocol import BoundedProtocol
 from gateway.serving.server import Server, server_config
 from loadtest.testing import free_port
 from tests.support.stack import CHAT, MESSAGES, Stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 H2C = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQB\r\n"
 OFFERS = [
@@ -57,13 +57,13 @@ def port() -> Iterator[int]:
     wait_until("the server to start", lambda: server.started)
     yield port
     server.should_exit = True
-    thread.join(10)
+    thread.join(DEADLINE_S)
 
 
 def echoed(port: int, pieces: list[str]) -> list[str]:
     """What was echoed of these pieces, each in a packet of its own, and of the request that ends the connection."""
     last = "GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for piece in [*pieces[:-1], pieces[-1] + last]:
             connection.sendall(piece.encode())
@@ -89,7 +89,10 @@ def test_a_body_that_comes_after_the_request_was_begun_is_waited_for(port: int, 
     head = (
         f"POST /a HTTP/1.1\r\nHost: x\r\n{offer}Connection: close\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection, connection.makefile("rb") as file:
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as connection,
+        connection.makefile("rb") as file,
+    ):
         connection.sendall(head.encode())
         assert file.readline() == b"HTTP/1.1 100 Continue\r\n", "whoever answers asks for the body"
         connection.sendall(b"hello")
@@ -131,7 +134,7 @@ def test_a_tunnel_is_no_way_to_a_second_request(port: int) -> None:
 def test_a_stock_java_client_is_answered_by_the_gateway(stack: Stack) -> None:
     host, _, port = stack.url.removeprefix("http://").partition(":")
     body = json.dumps({"model": "triage", "messages": MESSAGES, "max_tokens": 2})
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=DEADLINE_S) as client:
         head = (
             f"POST {CHAT} HTTP/1.1\r\n{H2C}Host: {host}:{port}\r\nTransfer-Encoding: chunked\r\n"
             f"User-Agent: Java-http-client/21.0.2\r\nAuthorization: Bearer {stack.house.keys['acme']}\r\n\r\n"
@@ -146,7 +149,7 @@ def test_a_connection_idles_as_long_as_the_setting_says_before_and_after_a_reque
     monkeypatch.setattr(BoundedProtocol, "head_timeout_s", 0.1)
     for request in (b"", b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"):
         began_s = time.monotonic()
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as connection:
             connection.sendall(request)
             connection.makefile("rb").read()
         assert time.monotonic() - began_s > 0.9
@@ -158,7 +161,7 @@ def test_idle_connections_outlive_those_of_load_balancers_by_default(stack: Stac
 
 def test_what_is_no_http_is_refused_as_the_api_refuses_and_with_an_id(port: int) -> None:
     for garbage, status in ((b"\x16\x03\x01\x02\x00\r\n\r\n", b"400"), (b"GET /" + b"a" * 70_000, b"431")):
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as connection:
             connection.sendall(garbage)
             with connection.makefile("rb") as file:
                 head, _, body = file.read().partition(b"\r\n\r\n")

@@ -25,6 +25,7 @@ from registry.splits.skews import SplitSkew
 from registry.tenants.rows import Tenant
 from tests.registry.conftest import Shop
 from tests.support.usage_rows import usage_row
+from tests.support.waiting import DEADLINE_S
 
 THREADS = 6
 
@@ -34,7 +35,7 @@ def at_once(act: Callable[[int], Any]) -> tuple[list[Any], list[RegistryError]]:
     begin = threading.Barrier(THREADS)
 
     def one(number: int) -> Any:
-        begin.wait(10)
+        begin.wait(DEADLINE_S)
         try:
             return act(number)
         except RegistryError as error:
@@ -197,7 +198,7 @@ def test_of_two_transactions_that_wait_for_each_other_one_goes_on(registry: Regi
             try:
                 with db.write() as session:
                     session.scalars(select(Tenant).where(Tenant.name == first).with_for_update()).one()
-                    both_hold_one.wait(10)
+                    both_hold_one.wait(DEADLINE_S)
                     session.scalars(select(Tenant).where(Tenant.name == second).with_for_update()).one()
             except OperationalError as error:
                 return is_contention(error)

@@ -22,6 +22,7 @@ from registry.storage.blobs import canonical_json, digest_of
 from registry.swaps.following import follow
 from registry.swaps.infos import DONE, FAILED, SwapInfo
 from tests.registry.conftest import TRIAGE, Shop
+from tests.support.waiting import DEADLINE_S
 
 BETTER = Figure("label_exact", 0.5, 0.7, 0.2, 0.1, 0.3)
 NO_WORSE = Figure("rouge_l", 0.80, 0.79, -0.01, -0.02, 0.0)
@@ -139,9 +140,9 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_certificate_is_stale(g
     begin, outcomes = threading.Barrier(2), []
 
     def promote(version: str) -> str:
-        begin.wait(10)
+        begin.wait(DEADLINE_S)
         try:
-            return follow(gated.registry, ask(gated, version), 10).state
+            return follow(gated.registry, ask(gated, version), DEADLINE_S).state
         except RegistryError as error:
             return type(error).__name__
 
