@@ -119,8 +119,14 @@ def test_a_person_begins_pauses_resumes_and_stops_one_on_what_the_page_showed(
     assert "Arms got the units that were planned" in text
     assert "errors: too few units yet to compare 1.1" in text.replace("too few units too", "too")
     old = etag_of(page)
-    assert operator.post(f"{path}/pause", {"etag": old, "reason": "lunch"}).status_code == 303
-    assert "paused" in seen(operator.page(path))
+
+    def pauses() -> bool:
+        """A decision of the leader may come between what is read and what is ordered."""
+        now = etag_of(operator.page(path))
+        assert operator.post(f"{path}/pause", {"etag": now, "reason": "lunch"}).status_code == 303
+        return "paused" in seen(operator.page(path))
+
+    wait_until("it to pause", pauses)
     operator.post(f"{path}/resume", {"etag": old})
     assert "is not as it was read any more" in seen(operator.page(path)), "somebody has decided meanwhile"
     operator.post(f"{path}/resume", {"etag": etag_of(operator.page(path))})

@@ -11,6 +11,7 @@ from gateway.api.admin import auditing
 from registry.audit.store import Wanted
 from tests.support.admin_calls import Admin
 from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -131,7 +132,7 @@ def test_an_order_that_breaks_is_there_as_failed(admin: Admin, seen: int, monkey
 
     monkeypatch.setattr(type(admin.house.registry.tenants), "create", broken)
     admin.ask("POST", "/tenants", json={"name": "umbrella"})
-    (order,) = orders(admin, seen)
+    (order,) = wait_until("the order", lambda: orders(admin, seen))
     assert (order["outcome"], order["status"], order["error"]) == ("failed", 500, "OSError")
 
 
