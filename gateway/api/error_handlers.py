@@ -49,6 +49,13 @@ def translate_errors(web: FastAPI) -> None:
         body = MESSAGES.error_body(error) if ANTHROPIC in request.headers else error.envelope()
         return Response(body, error.status, headers, "application/json")
 
+    @web.exception_handler(Exception)
+    async def on_fault(request: Request, _error: Exception) -> Response:
+        """Whoever serves it writes the fault into the log and ends the connection: nothing must be sent on it."""
+        fault = ApiError("The gateway failed on this request; it is our fault.", code="internal_error")
+        fault.headers = ((b"connection", b"close"),)
+        return await on_api_error(request, fault)
+
     @web.exception_handler(ClientGone)
     async def on_client_gone(_request: Request, _error: ClientGone) -> Response:
         return Response(status_code=CLIENT_GONE_STATUS)  # for the log: nobody gets it
