@@ -161,7 +161,7 @@ class Load:
         try:
             async with asyncio.timeout(self._wait_s):
                 name = self._resident_name() or await self._loaded()
-                if self._claim is not None or not self._joins(name):
+                if self._running is None and (self._claim is not None or not self._joins(name)):
                     waits_for_slot = True
                     await self._slot_on()
                     waits_for_slot = False
@@ -205,13 +205,15 @@ class Load:
 
     def _begin_claim(self) -> None:
         adapter = running_as(self._arm, self._resident_name())
-        if self._claim is None and self._running is None and adapter is not None:
+        if self._claim is not None or self._running is not None or adapter is None:
+            return
+        if self._fleet.slots.join(self._engine_url, adapter.number, adapter.tenant):
+            self._running = adapter
+        else:
             self._claim = asyncio.create_task(self._claimed(adapter))
 
     async def _claimed(self, adapter: Running) -> None:
-        slots = self._fleet.slots
-        if not slots.join(self._engine_url, adapter.number, adapter.tenant):
-            await slots.wait(self._engine_url, adapter.number, adapter.tenant)
+        await self._fleet.slots.wait(self._engine_url, adapter.number, adapter.tenant)
         self._running = adapter
 
     async def _slot_on(self) -> None:

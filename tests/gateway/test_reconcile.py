@@ -136,7 +136,7 @@ def test_the_admin_api_says_where_tokens_went_and_what_nothing_explains(house: H
         assert of_one["unexplained"] == {"prompt": 0, "completion": 0}
         assert of_other["unexplained"] == found["unexplained"] == {"prompt": 3, "completion": 4}
         status, error = admin.refused("GET", "/reconciliation", params={"from": "1970-01-02", "until": "1970-01-02"})
-        assert (status, error["param"]) == (400, "from")
+        assert (status, error["param"]) == (400, "until")
         with dashboard_of(stack.url) as visitor:
             visitor.log_in(admin_key(house.settings))
             assert "Engines' counts against the ledger" in seen(visitor.page("/cost/outlook/~live"))
