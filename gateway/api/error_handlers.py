@@ -42,19 +42,11 @@ MESSAGES = DIALECTS["messages"]
 def translate_errors(web: FastAPI) -> None:
     """Install the handlers."""
 
+    web.add_exception_handler(Exception, _on_fault)
+
     @web.exception_handler(ApiError)
     async def on_api_error(request: Request, error: ApiError) -> Response:
-        headers = {name.decode(): value.decode() for name, value in error.answer_headers()}
-        error.request_id = request.scope.get(REQUEST_ID)
-        body = MESSAGES.error_body(error) if ANTHROPIC in request.headers else error.envelope()
-        return Response(body, error.status, headers, "application/json")
-
-    @web.exception_handler(Exception)
-    async def on_fault(request: Request, _error: Exception) -> Response:
-        """Whoever serves it writes the fault into the log and ends the connection: nothing must be sent on it."""
-        fault = ApiError("The gateway failed on this request; it is our fault.", code="internal_error")
-        fault.headers = ((b"connection", b"close"),)
-        return await on_api_error(request, fault)
+        return _told(request, error)
 
     @web.exception_handler(ClientGone)
     async def on_client_gone(_request: Request, _error: ClientGone) -> Response:
@@ -72,7 +64,7 @@ def translate_errors(web: FastAPI) -> None:
 
         @web.exception_handler(kind)
         async def on_unstorable(request: Request, _error: Exception) -> Response:
-            return await on_api_error(request, unstorable())
+            return _told(request, unstorable())
 
     @web.exception_handler(SQLAlchemyError)
     async def on_database_error(request: Request, error: SQLAlchemyError) -> Response:
@@ -87,11 +79,11 @@ def translate_errors(web: FastAPI) -> None:
             code="registry_away",
             retry_after_s=REGISTRY_RETRY_AFTER_S,
         )
-        return await on_api_error(request, away)
+        return _told(request, away)
 
     @web.exception_handler(RequestValidationError)
     async def on_invalid_request(request: Request, error: RequestValidationError) -> Response:
-        return await on_api_error(request, refusal_of(request, error))
+        return _told(request, refusal_of(request, error))
 
     @web.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
@@ -104,3 +96,17 @@ def translate_errors(web: FastAPI) -> None:
         body = form.error_body(refusal)
         headers = {"allow": ", ".join(allowed)} if allowed else error.headers
         return Response(body, error.status_code, headers, "application/json")
+
+
+async def _on_fault(request: Request, _error: Exception) -> Response:
+    """Whoever serves it writes the fault into the log and ends the connection: nothing must be sent on it."""
+    fault = ApiError("The gateway failed on this request; it is our fault.", code="internal_error")
+    fault.headers = ((b"connection", b"close"),)
+    return _told(request, fault)
+
+
+def _told(request: Request, error: ApiError) -> Response:
+    headers = {name.decode(): value.decode() for name, value in error.answer_headers()}
+    error.request_id = request.scope.get(REQUEST_ID)
+    body = MESSAGES.error_body(error) if ANTHROPIC in request.headers else error.envelope()
+    return Response(body, error.status, headers, "application/json")
