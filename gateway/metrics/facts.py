@@ -9,7 +9,7 @@ from gateway.cost.list_prices import compared_with
 from gateway.cost.reconcile import reconcile
 from gateway.metrics import families
 from registry.catalog.snapshot import Catalog, LimitEntry
-from registry.days import day_of, month_of
+from registry.days import DAY_MS, day_of, month_of
 from registry.ledger.today import faults_between
 from registry.limits.spending import Spent
 from registry.service import Registry
@@ -94,4 +94,4 @@ def _retirements(registry: Registry) -> list[Sample]:
         if one.kind == "baseline" and one.name not in followed:
             continue
         nearest[one.baseline] = min(nearest.get(one.baseline, one.days_left), one.days_left)
-    return [[[model], days] for model, days in sorted(nearest.items(), key=lambda one: one[1])[:MOST]]
+    return [[[model], days * DAY_MS // 1000] for model, days in sorted(nearest.items(), key=lambda one: one[1])[:MOST]]

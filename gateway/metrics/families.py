@@ -234,9 +234,9 @@ GAP = _gauge(
     "fleet",
 )
 RETIREMENT = _gauge(
-    "retirement_days",
+    "retirement_seconds",
     "model",
-    "Days until a vendor switches off a model that names or baselines here depend on, within the notice; at most 20.",
+    "Seconds until a vendor ends a model that names or baselines here depend on, within the notice; at most 20.",
     "fleet",
 )
 FACTS_AGE = _gauge(

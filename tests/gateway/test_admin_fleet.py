@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -9,8 +10,16 @@ import pytest
 
 from gateway.app import Gateway
 from tests.support.admin_calls import Admin
+from tests.support.fixtures import usual_stack
 from tests.support.stack import House, Stack, run_stack, served
 from tests.support.waiting import wait_until
+
+
+@pytest.fixture(scope="module")
+def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The usual stack, in which nobody has left anything."""
+    with usual_stack(tmp_path_factory.mktemp("admin-fleet")) as stack:
+        yield stack
 
 
 @pytest.fixture(autouse=True)

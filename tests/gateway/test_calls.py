@@ -6,11 +6,23 @@ Whoever needs more raises the number, and says in the commit what a request pays
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
+
 from tests.support.calls import Calls, fewest_calls
+from tests.support.fixtures import usual_stack
 from tests.support.stack import Stack
 
-MOST_OF_A_CHAT, MOST_OF_A_STORED_RESPONSE, MOST_OF_AN_EVENT = 355, 410, 14
+MOST_OF_A_CHAT, MOST_OF_A_STORED_RESPONSE, MOST_OF_AN_EVENT = 355, 430, 14
 TOKENS = 40
+
+
+@pytest.fixture(scope="module")
+def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The usual stack, in which nobody has left anything."""
+    with usual_stack(tmp_path_factory.mktemp("calls")) as stack:
+        yield stack
 
 
 def test_a_plain_chat_is_so_many_calls(stack: Stack) -> None:

@@ -1,4 +1,4 @@
-"""A tenant is deleted while a gateway serves it: its keys end, its streams do not, and nobody else notices."""
+"""A tenant is deleted while a gateway serves it: its keys end, what runs may finish, and nobody else notices."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             house.tenant(name)
             house.publish(f"{name}/triage")
             house.point(f"{name}/triage", "1.0")
-        with run_stack(house, reconcile_interval_s=0.1) as stack:
+        with run_stack(house, reconcile_interval_s=0.1, end_streams_of_keys=False) as stack:
             stack.wait_resident(*(f"{name}/triage@1.0" for name in TENANTS))
             yield stack
 
@@ -69,7 +69,7 @@ def test_its_keys_end_at_once_a_stream_goes_on_to_its_end_and_its_adapter_leaves
         stack.faults(token_ms=0)
         seen += list(lines)
     assert [line for line in seen if line][-1] == "data: [DONE]"
-    assert len([line for line in seen if line]) == 12
+    assert any('"finish_reason":"length"' in line for line in seen), "to its tenth token"
     wait_until("the adapter to leave the engine", lambda: folder not in on_the_engine(stack))
     files = registry.version_files
     wait_until("its folder to go", lambda: digest not in files.laid_out())

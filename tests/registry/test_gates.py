@@ -151,7 +151,7 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_certificate_is_stale(g
         outcomes = list(pool.map(promote, versions))
     assert outcomes.count(DONE) == 1, outcomes
     loser = versions[1 - outcomes.index(DONE)]
-    assert outcomes[1 - outcomes.index(DONE)] in ("Conflict", "GateClosed")
+    assert outcomes[1 - outcomes.index(DONE)] in ("Conflict", "GateClosed", FAILED)
     with pytest.raises(GateClosed, match=rf"the certificate of {loser} is stale: it is not about acme/triage@1\.[12],"):
         ask(gated, loser)
     assert standing(gated, loser) == "stale"

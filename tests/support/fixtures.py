@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,10 @@ def house(tmp_path: Path) -> Iterator[House]:
         yield house
 
 
-@pytest.fixture(scope="session")
-def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Three tenants, adapters in several versions, one engine, one gateway; started once."""
-    with open_house(tmp_path_factory.mktemp("shared")) as house:
+@contextmanager
+def usual_stack(folder: Path) -> Iterator[Stack]:
+    """Three tenants, adapters in several versions, one engine, one gateway."""
+    with open_house(folder) as house:
         house.tenant("acme")
         house.tenant("globex")
         house.tenant("initech", allow_unknown_fields=True)
@@ -65,6 +66,13 @@ def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         house.registry.model_names.map("acme", "gpt-4o-mini", "tiny")
         with run_stack(house, head_timeout_s=2.0, answer_timeout_s=2.0, idle_timeout_s=2.0, **SELDOM) as stack:
             yield stack
+
+
+@pytest.fixture(scope="session")
+def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The usual stack, started once. Modules whose tests count what is there have one of their own by this name."""
+    with usual_stack(tmp_path_factory.mktemp("shared")) as stack:
+        yield stack
 
 
 @pytest.fixture
