@@ -75,7 +75,10 @@ class AdapterSlots:
         for url, number in most.items():
             if (slots := self._at(url)).most != number:
                 slots.resize(number, time.monotonic())
-        self._engines = {url: slots for url, slots in self._engines.items() if url in most or not slots.idle}
+        for url in [url for url, slots in self._engines.items() if url not in most and slots.idle]:
+            del self._engines[url]
+            if (timer := self._timers.pop(url, None)) is not None:
+                timer.cancel()
 
     def has_one(self, engine: EngineView, arm: Arm) -> bool:
         """Whether a request for the arm would run on the engine at once, as far as this worker knows."""

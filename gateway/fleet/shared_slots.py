@@ -131,7 +131,8 @@ class SharedSlots:
         worker.held += Counter()  # without those that are 0
 
     def _forget(self, worker: _Worker) -> None:
-        for (url, _), ticket in worker.waits.items():
+        while worker.waits:  # as one gives up, another one of the same worker may get what it was closed for
+            (url, _), ticket = worker.waits.popitem()
             self._engines[url].give_up(ticket, time.monotonic())
         for url, adapter in worker.held.elements():
             self._engines[url].leave(adapter, time.monotonic())

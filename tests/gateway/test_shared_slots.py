@@ -207,6 +207,45 @@ async def test_a_worker_whose_link_breaks_leaves_its_slots_to_others() -> None:
     post.shared.close()
 
 
+async def test_a_worker_that_goes_while_it_waits_for_two_slots_keeps_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.fleet.slots.HELD_S", 0.0)
+    post = Post(most=1)
+    for name in ("first", "second", "third"):
+        post.link(name)
+    post.carry_all()
+    held = Request(post.workers["first"], 1)
+    await settle_by(post)
+    of_another = Request(post.workers["second"], 2)
+    await settle_by(post)  # the slot is closed for it
+    of_the_same = Request(post.workers["second"], 1)  # which may have it again when nobody else waits
+    await settle_by(post)
+    assert (held.runs, of_another.runs, of_the_same.runs) == (True, False, False)
+    post.cut("second")
+    held.end()
+    await settle_by(post)
+    later = Request(post.workers["third"], 5)
+    await settle_by(post)
+    assert later.runs
+    for one in (of_another, of_the_same, later):
+        one.end()
+    await settle()
+    post.shared.close()
+
+
+async def test_an_engine_that_leaves_when_nobody_waits_any_more_is_forgotten() -> None:
+    slots = AdapterSlots()
+    slots.fit({URL: 1})
+    assert slots.join(URL, 1, "acme")
+    waiting = asyncio.create_task(slots.wait(URL, 2, "globex"))
+    await settle()
+    assert (slots.waiting, slots.wanted) == (1, {URL})
+    slots.leave(URL, 1)
+    await waiting
+    slots.leave(URL, 2)
+    slots.fit({})
+    assert (slots.waiting, slots.wanted) == (0, set())
+
+
 @contextmanager
 def second_gateway(stack: Stack) -> Iterator[str]:
     """One more worker of the fleet that the stack's gateway leads; its URL."""
