@@ -24,6 +24,7 @@ from registry.prices.rows import BaselineLine
 DIGITS = 32
 """Of a digest in hexadecimal: nobody makes another log that ends with the same ones."""
 _FORM = re.compile(rf"\bhead:([a-z-]+(?:/[\w.:-]+)?)#([0-9]{{1,18}})=([0-9a-f]{{{DIGITS}}})\b")
+_ID = re.compile("[0-9]{1,18}")
 
 
 class Head(NamedTuple):
@@ -85,7 +86,7 @@ def _fault(session: Session, head: Head) -> str | None:
     log, _, whose = head.log.partition("/")
     if (whole := _WHOLE.get(log)) is not None and not whose:
         query = select(whole.digest).where(whole.seq == head.lines)
-    elif log in _PARTS and whose and (log != "decisions" or whose.isdigit()):
+    elif log in _PARTS and whose and (log != "decisions" or _ID.fullmatch(whose)):
         row, of, number = _PARTS[log]
         query = select(row.digest).where(of == (int(whose) if log == "decisions" else whose), number == head.lines)
     else:

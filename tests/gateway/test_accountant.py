@@ -105,6 +105,15 @@ def test_one_that_cannot_be_started_is_a_503(books: Registry, monkeypatch: pytes
     assert (gone.value.code, gone.value.retry_after_s) == ("accountant_gone", asking.RETRY_AFTER_S)
 
 
+def test_whoever_has_to_wait_too_long_for_others_questions_hears_it(
+    accountant: Accountant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "WITHIN_S", 0.01)
+    with accountant._one_at_a_time, pytest.raises(Overloaded, match="added up for others") as busy:
+        accountant.ask(REPORT)
+    assert (busy.value.code, busy.value.retry_after_s) == ("accountant_busy", asking.RETRY_AFTER_S)
+
+
 def test_a_child_whom_nobody_asks_ends_and_so_does_one_whose_parent_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     for idle_s, ends in ((0.01, "the time"), (60.0, "the pipe")):
         read, write = os.pipe()

@@ -83,7 +83,9 @@ def test_a_head_stands_for_what_was_before_it_however_much_has_come_since(busy: 
     assert newer not in heads
 
 
-@pytest.mark.parametrize("log", ["audit/7", "decisions", "decisions/x", "journal", "secrets"])
+@pytest.mark.parametrize(
+    "log", ["audit/7", "decisions", "decisions/x", "decisions/²", f"decisions/{'9' * 30}", "journal", "secrets"]
+)
 def test_a_log_that_there_is_not_is_named(busy: Registry, log: str) -> None:
     (fault,) = busy.heads.faults([Head(log, 1, "0" * 32)])
     assert "is no log of this installation" in fault

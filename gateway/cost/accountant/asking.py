@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 COMMAND = ("nice", "-n10", sys.executable, "-m", "gateway.cost.accountant")
 WITHIN_S = 85.0
-"""Longest wait for an answer; the dashboard waits for 90 s."""
+"""Longest wait for an answer, and before it for a turn; the dashboard waits for 90 s."""
 FEW_SUMS = 2_000
 """Of usage by day, so many are added up in less time than a child takes to start, and in a few turns of the loop."""
 FAULTS = {one.__name__: one for one in (InvalidInput, NotFound, ArchiveUnreadable)}
@@ -45,8 +45,16 @@ class Accountant:
         if self._are_few():
             return question.answer(self._registry)
         line = orjson.dumps((type(question).__name__, asdict(question))) + b"\n"
-        with self._one_at_a_time:
+        if not self._one_at_a_time.acquire(timeout=WITHIN_S):
+            raise Overloaded(
+                f"Costs are added up for others, and it was not this question's turn within {WITHIN_S:g} s. Ask later.",
+                code="accountant_busy",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        try:
             about, body = self._told(line)
+        finally:
+            self._one_at_a_time.release()
         fault = about.get("fault")
         if fault is None:
             return Answer(body, about["media_type"], about["following"])
