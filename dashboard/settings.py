@@ -57,15 +57,15 @@ class DashboardSettings(BaseSettings):
     @field_validator("dashboard_allowed_hosts", mode="before")
     @classmethod
     def _one_or_several(cls, given: Any) -> Any:
-        """A JSON list, or names with commas between them, as an environment variable has them."""
+        """A JSON list, or names with commas between them, as the gateway reads its own."""
         if not isinstance(given, str):
             return given
         if not given.lstrip().startswith("["):
-            return [name.strip() for name in given.split(",") if name.strip()]
+            return [item.strip() for item in given.split(",") if item.strip()]
         try:
             return json.loads(given)
         except json.JSONDecodeError as error:
-            raise ValueError(f"neither names with commas between them nor a JSON list ({error})") from error
+            raise ValueError(f"neither items with commas between them nor a JSON list ({error})") from error
 
     @field_validator("dashboard_allowed_hosts")
     @classmethod

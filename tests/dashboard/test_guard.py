@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -13,7 +14,9 @@ from starlette.routing import Route
 from dashboard.faults import Invalid
 from dashboard.hosts import is_ours
 from dashboard.sessions import Person
+from dashboard.settings import DashboardSettings
 from dashboard.web import Page, done
+from gateway.access_settings import AccessSettings
 from gateway.admin_key import admin_key
 from gateway.api.hosts import Hosts
 from tests.dashboard.sample import PAGE as SAMPLE
@@ -235,3 +238,31 @@ def test_the_dashboard_and_the_gateway_judge_names_alike(host: str, allowed: lis
     """The dashboard imports none of ours, so the rule stands twice."""
     scope = {"server": ("127.0.0.1", 8002), "headers": [(b"host", host.encode())]}
     assert is_ours([host], allowed) is (Hosts(allowed, 8002).refusal(scope) is None)
+
+
+LISTS = [
+    "",
+    "LLM.example.com.",
+    " a.example.com, *.example.org,",
+    '["a.example.com", "*"]',
+    " [] ",
+    "a b",
+    "[1]",
+    '["a"',
+]
+
+
+def names_or_fault(settings: type[AccessSettings] | type[DashboardSettings], field: str) -> object:
+    try:
+        return getattr(settings(), field)
+    except ValidationError as error:
+        return [one["msg"] for one in error.errors()]
+
+
+@pytest.mark.parametrize("given", LISTS)
+def test_names_are_read_from_settings_as_the_gateway_reads_them(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    """Likewise."""
+    monkeypatch.setenv("SWITCHYARD_ALLOWED_HOSTS", given)
+    monkeypatch.setenv("SWITCHYARD_DASHBOARD_ALLOWED_HOSTS", given)
+    here = names_or_fault(DashboardSettings, "dashboard_allowed_hosts")
+    assert here == names_or_fault(AccessSettings, "allowed_hosts")
