@@ -214,18 +214,6 @@ def gauge(label: str, share: float | None, said: str, *, mark: float | None = No
     ).format(kind, label, part * 100, said, part * WIDTH, at, said)
 
 
-def funnel(label: str, steps: Sequence[tuple[str, float]], form: Form = figures.count) -> Markup:
-    """What is left after each step, with its part of the first and of the one before."""
-    if not steps:
-        return nothing("Nothing yet.")
-    first, rows = steps[0][1], []
-    for number, (name, value) in enumerate(steps):
-        before = steps[number - 1][1] if number else None
-        note = "" if not before else f"{figures.percent(value / before)} of the step before"
-        rows.append(Bar(name, value, note=note if first else ""))
-    return bars(label, rows, form)
-
-
 def nothing(text: str) -> Markup:
     """In the place of a chart that has nothing to show."""
     return Markup('<p class="chart-empty">{}</p>').format(text)

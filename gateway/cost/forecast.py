@@ -27,8 +27,6 @@ MOST_DAYS = 91
 LEAST_WEEKS, MOST_WEEKS = 2, 8
 LONG_DAYS = 42
 """From so many on, drift is read from days that are two weeks apart, and not one."""
-SURE = 0.90
-"""Of months that end within their interval, where the model holds."""
 ROBUST = 1.4826
 """Times the median distance from the median is a normal variable's standard deviation."""
 CUT = 4.0
@@ -105,7 +103,9 @@ def model_of(values: Sequence[float], day: int) -> Model | None:
 
 
 def t_quantile(days: int) -> float:
-    """For that many days: differences over weeks say little more than one thing each."""
+    """For that many days, so that 90 % of months end within their interval, where the model holds. Differences over
+    weeks say little more than one thing each.
+    """
     freedom = max(1, days // 5)
     return T_90[freedom - 1] if freedom <= len(T_90) else 1.645 + 1.6 / freedom
 

@@ -43,11 +43,6 @@ class MonthEnd:
     days: int
     """Whole days since its first usage that the forecast is made of, 91 at most."""
 
-    @property
-    def too_early(self) -> bool:
-        """Whether there is no forecast yet."""
-        return self.expected_nano is None
-
 
 def month_end(days: Sequence[int], calendar: Calendar) -> MonthEnd:
     """Of nano-dollars by day, from `calendar.history` to today, which is the last and not over yet."""

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 PAIRED = "paired"
 """The cause that is none: both answers are whole."""
-WhichSide = Literal["control", "candidate"]
 Verdict = Literal["control", "candidate", "tie"]
 
 

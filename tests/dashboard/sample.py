@@ -65,7 +65,6 @@ def side_by_side() -> dict[str, Markup]:
     rows = [HeatRow(f"acme/triage@1.{n}", [HeatCell(n / 5, f"{n}/s"), HeatCell(None, "–")]) for n in range(6)]
     return {
         "bars": charts.bars("Savings", bars, figures.dollars),
-        "funnel": charts.funnel("Units", [("assigned", 12_400), ("exposed", 9100), ("valued", 4200)]),
         "grid": heat("Residency", "Version", ["10.0.0.1:8001", "10.0.0.2:8001"], rows),
     }
 

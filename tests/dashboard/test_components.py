@@ -127,7 +127,6 @@ def test_what_others_have_named_is_data_in_charts_too() -> None:
         charts.bars(evil, [Bar(evil, 1.0, href=f'"{evil}', note=evil)]),
         charts.gauge(evil, 0.5, evil),
         charts.spark(evil, [1, 2, 3]),
-        charts.funnel(evil, [(evil, 2), ("b", 1)]),
         charts.nothing(evil),
         heat(evil, evil, [evil], [HeatRow(evil, [HeatCell(0.5, evil, evil)], note=evil)]),
     ]

@@ -118,7 +118,7 @@ def test_a_month_has_what_is_booked_and_what_is_still_to_come() -> None:
     burst = month_end([*days[:-1], 500], calendar)
     assert (burst.booked_nano, burst.low_nano) == (700, 700)
     early = month_end([0] * (calendar.today - calendar.history - 3) + [10, 10, 10, 4], calendar)
-    assert (early.too_early, early.booked_nano, early.days) == (True, 34, 3)
+    assert (early.expected_nano, early.booked_nano, early.days) == (None, 34, 3)
 
 
 def test_on_the_first_of_a_month_all_of_it_is_still_to_come() -> None:

@@ -16,7 +16,6 @@ from dashboard.components.tables import TableAddress, page_from_api
 from dashboard.web import actor_of, admin_of, done, form_of, render, shown
 
 PAGE_ROWS = 25
-PREFERRED = ("left", "right", "tie")
 
 
 def _path(request: Request) -> str:
