@@ -143,6 +143,8 @@ class FairShare(Generic[W]):
         self.lately.turn(self.running)
         for engine in [one for one, held in self._held.items() if not held]:
             del self._held[engine]
+        for key in [one for one, flow in self._flows.items() if not flow.queues and flow.clock <= self._clock]:
+            del self._flows[key]  # who comes anew begins at that clock too
         return bool(self.lately.weights)
 
     def join(self, one: W) -> None:

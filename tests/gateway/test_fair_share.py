@@ -195,6 +195,19 @@ def test_a_tenant_that_is_quiet_leaves_nothing_behind() -> None:
     assert vars(engine.share)["_flows"] == {}
 
 
+def test_a_tenant_that_is_quiet_is_forgotten_though_others_never_cease_to_wait() -> None:
+    engine = Engine(1)
+    for _ in range(9):
+        engine.ask(Asker("flood"))
+    engine.ask(Asker("quiet"))
+    for _ in range(4):
+        (one,) = engine.begin()
+        engine.end(one)
+    engine.share.turn()
+    assert {tenant for tenant, _ in engine.share._flows} == {"flood"}
+    assert engine.share.waiting == 6
+
+
 def test_of_one_kind_and_place_one_is_asked_for_all() -> None:
     share, asked = FairShare[One](), list[One]()
     waiting = [One(Asker(tenant), number) for number, tenant in enumerate(("a", "b", "c"), 1)]
