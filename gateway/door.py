@@ -11,7 +11,6 @@ import asyncio
 import logging
 import time
 from base64 import b64decode
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -22,6 +21,7 @@ from gateway.errors import RateLimited
 from gateway.metrics import families
 from gateway.metrics.families import Family
 from gateway.told_together import EVERY_S, Seen, ToldTogether
+from gateway.turns import LoopTurns
 from registry.tenants.store import hash_secret
 
 log = logging.getLogger("switchyard.door")
@@ -110,35 +110,6 @@ class Door:
     def _forget(self, now_s: float) -> None:
         waiting = sorted((at_s, address) for address, at_s in self._full_at_s.items() if at_s > now_s)
         self._full_at_s = {address: at_s for at_s, address in waiting[-MOST_ADDRESSES // 2 :]}
-
-
-class LoopTurns:
-    """One start of each name in each turn of the event loop: whoever sends much at once waits for himself, and for
-    nothing while nobody else is there.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
-
-    async def take(self, name: str) -> None:
-        """Return when it is the caller's turn."""
-        waiting, loop = self._waiting.get(name), asyncio.get_running_loop()
-        if waiting is None:
-            self._waiting[name] = deque()
-            loop.call_soon(self._next, name)
-            return
-        turn = loop.create_future()
-        waiting.append(turn)
-        await turn
-
-    def _next(self, name: str) -> None:
-        waiting = self._waiting[name]
-        while waiting and (turn := waiting.popleft()):
-            if not turn.done():
-                turn.set_result(None)
-                asyncio.get_running_loop().call_soon(self._next, name)
-                return
-        del self._waiting[name]
 
 
 def _tell(seen: Seen) -> None:

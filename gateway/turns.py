@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
@@ -29,6 +29,35 @@ class Turns:
             mine = self._by_name[name] = asyncio.Semaphore(self._at_once)
         await mine.acquire()
         return mine.release
+
+
+class LoopTurns:
+    """One start of each name in each turn of the event loop: whoever sends much at once waits for himself, and for
+    nothing while nobody else is there.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+
+    async def take(self, name: str) -> None:
+        """Return when it is the caller's turn."""
+        waiting, loop = self._waiting.get(name), asyncio.get_running_loop()
+        if waiting is None:
+            self._waiting[name] = deque()
+            loop.call_soon(self._next, name)
+            return
+        turn = loop.create_future()
+        waiting.append(turn)
+        await turn
+
+    def _next(self, name: str) -> None:
+        waiting = self._waiting[name]
+        while waiting and (turn := waiting.popleft()):
+            if not turn.done():
+                turn.set_result(None)
+                asyncio.get_running_loop().call_soon(self._next, name)
+                return
+        del self._waiting[name]
 
 
 class Few:

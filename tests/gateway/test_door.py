@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from gateway import door, told_together
-from gateway.door import MOST_ADDRESSES, Door, LoopTurns
+from gateway.door import MOST_ADDRESSES, Door
 from gateway.metrics.families import Family
+from gateway.turns import LoopTurns
 from tests.support.stack import CHAT, Stack, open_house, run_stack
 from tests.support.waiting import wait_until
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.api.asgi import Message
 from gateway.api.held import PIECE_BYTES, send_pieces
-from gateway.door import LoopTurns
+from gateway.turns import LoopTurns
 
 
 async def test_of_a_tenants_long_documents_one_piece_is_sent_in_each_turn_of_the_loop() -> None:
