@@ -17,6 +17,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, for a sentence of ours; its kind where it says nothing, as many of the
+    system's do.
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class RegistryError(Exception):
     """Root of the tree. `param` is the name of the field at fault, when there is one."""
 

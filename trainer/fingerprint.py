@@ -18,6 +18,7 @@ from registry.bases.fingerprint import (
     positions_in,
     write_fingerprint,
 )
+from registry.errors import first_line
 from trainer.errors import BaseModelError
 from trainer.forward import token_logprobs
 from trainer.renderings import take_renderings
@@ -74,9 +75,8 @@ def fingerprint_folder(folder: Path) -> Fingerprint:
         fingerprint = take_fingerprint(model, AutoTokenizer.from_pretrained(folder))
         write_fingerprint(fingerprint, folder)
     except Exception as error:  # of transformers, safetensors, torch and OSError there is no nearer ancestor
-        first = (str(error) or type(error).__name__).splitlines()[0]
         raise BaseModelError(
-            f"the base model in {str(folder)!r} could not be measured ({first}); "
+            f"the base model in {str(folder)!r} could not be measured ({first_line(error)}); "
             "give a folder that transformers can load and that can be written to"
         ) from error
     return fingerprint

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.adapters.version_files import CONFIG_FILE, WEIGHTS_FILE
 from registry.bases.store import BaseInfo
-from registry.errors import InvalidInput, NotFound, RegistryError
+from registry.errors import InvalidInput, NotFound, RegistryError, first_line
 
 if TYPE_CHECKING:
     from registry.adapters.repair import Repair
@@ -86,5 +86,4 @@ def _download(repository: str, revision: str | None) -> Path:
     except HFValidationError as error:
         raise InvalidInput(f"source is {repository!r}: {error}", param="source") from error
     except (HfHubHTTPError, OSError) as error:  # being offline is an OSError
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise NotFound(f"could not fetch {repository!r} from the hub: {reason}", param="source") from error
+        raise NotFound(f"could not fetch {repository!r} from the hub: {first_line(error)}", param="source") from error

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from registry.errors import CorruptBlob, InvalidInput, NotFound, RegistryError
+from registry.errors import CorruptBlob, InvalidInput, NotFound, RegistryError, first_line
 from registry.storage.private import private_folder
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class BlobStore:
                 return from_url(url, mkdir=True)
             return from_url(url, config=self._options) if self._options else from_url(url)  # type: ignore[call-overload]
         except (BaseError, ValueError) as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             for secret in self._options.values():
                 reason = reason.replace(secret, "…")
             raise InvalidInput(
@@ -216,7 +216,7 @@ def _told() -> Iterator[None]:
     except FileNotFoundError:
         raise
     except (BaseError, OSError) as error:
-        raise StorageFailed(f"the object storage failed: {str(error).splitlines()[0]}") from error
+        raise StorageFailed(f"the object storage failed: {first_line(error)}") from error
 
 
 def _blob_path(digest: str) -> str:

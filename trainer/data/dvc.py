@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from registry.errors import first_line
 from trainer.data.faults import DataError, Fault
 
 SUFFIX = ".dvc"
@@ -55,7 +56,7 @@ def _out(file: Path) -> dict[str, Any]:
             file, "unreadable", f"cannot be read ({failed.strerror}); give a file that you may read"
         ) from failed
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as failed:
-        reason = (str(failed) or type(failed).__name__).splitlines()[0][:120]
+        reason = f"{first_line(failed):.120}"
         raise _error(
             file, "dvc_reference", f"is no reference of DVC's ({reason}); name the .dvc file of one data file"
         ) from failed

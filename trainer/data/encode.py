@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from registry.errors import first_line
 from trainer.data.faults import DataError, Fault
 from trainer.data.findings import Finding, finding
 from trainer.data.lines import shown
@@ -108,7 +109,8 @@ def encode(tokenizer: Any, example: Example, *, most_characters: int) -> Encoded
     except (
         Exception
     ) as error:  # a template's own refusal, or whatever it raises about a conversation it was not made for
-        raise RowError("cannot_render", f"the base's chat template refuses the row: {_first_line(error)}") from error
+        reason = f"{first_line(error):.200}"
+        raise RowError("cannot_render", f"the base's chat template refuses the row: {reason}") from error
     if len(before) > most_characters:
         raise RowError("no_label_tokens", f"the prompt alone has {len(before)} characters, {TOO_MUCH}")
     try:
@@ -116,7 +118,7 @@ def encode(tokenizer: Any, example: Example, *, most_characters: int) -> Encoded
         prompt_ids = tokenizer(before, add_special_tokens=isinstance(example.prompt, str))["input_ids"]
         ids = tokenizer(answer[:most_characters], add_special_tokens=False)["input_ids"]
     except Exception as error:  # tokenizers raise what they like
-        raise RowError("cannot_tokenise", f"the base's tokenizer refuses the row: {_first_line(error)}") from error
+        raise RowError("cannot_tokenise", f"the base's tokenizer refuses the row: {first_line(error):.200}") from error
     if not prompt_ids:
         raise RowError("no_prompt_tokens", "the base's tokenizer makes no token of the prompt; write another one")
     return Encoded(example.line, tuple(prompt_ids), tuple(_up_to_stop(ids, tokenizer.eos_token_id)))
@@ -213,7 +215,3 @@ def _length_faults(row: Encoded, rules: Rules) -> Iterator[Fault]:
 def _cut(row: Encoded, limit: int) -> Encoded:
     room = limit - len(row.prompt_ids)
     return Encoded(row.line, row.prompt_ids, row.completion_ids[:room], cut=len(row.completion_ids) > room)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]

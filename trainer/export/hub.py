@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from registry.errors import first_line
 from trainer.base import HUB_ID
 from trainer.errors import TrainerError
 
@@ -42,9 +43,8 @@ def push(folder: Path, repository: str, message: str) -> Pushed:
             commit_message=message,
         )
     except Exception as failed:  # the hub's own errors, its HTTP library's and OSError share no nearer ancestor
-        first = (str(failed) or type(failed).__name__).splitlines()[0]
         raise TrainerError(
-            f"{folder} could not be pushed to {repository!r}: {first}. The files are still there; check HF_TOKEN, the "
-            "name and the network, and push them with `hf upload`, or export anew"
+            f"{folder} could not be pushed to {repository!r}: {first_line(failed)}. The files are still there; check "
+            "HF_TOKEN, the name and the network, and push them with `hf upload`, or export anew"
         ) from failed
     return Pushed(repository, str(done.oid), str(done.commit_url))

@@ -17,7 +17,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry.adapters.version_rows import VersionInfo
-from registry.errors import RegistryError
+from registry.errors import RegistryError, first_line
 from registry.gates.policy import Policy
 from registry.names import parse_ref
 from registry.service import Registry
@@ -144,7 +144,7 @@ def _register(place: Workplace, asked: Asked, uri: str) -> None:
 
 
 def _no_verdict(place: Workplace, job: TrainingJob, error: Exception) -> None:
-    place.say(f"{job.id}: no verdict: {str(error).splitlines()[0]}")
+    place.say(f"{job.id}: no verdict: {first_line(error)}")
     with suppress(RegistryError, SQLAlchemyError):  # the database is away, or the job is gone
         place.registry.training.remark(job.id, "warn", TOO_LONG if isinstance(error, Overdue) else NOT_MADE)
 

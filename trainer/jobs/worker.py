@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from registry.errors import RegistryError
+from registry.errors import RegistryError, first_line
 from registry.service import Registry
 from registry.training.jobs import Work
 from telemetry.spans import Begins, whole
@@ -95,7 +95,7 @@ class Worker:
                 OSError,
                 TrainerError,
             ) as error:  # database, storage or cluster is away
-                self._workplace.say(f"{type(error).__name__}: {str(error).splitlines()[0]}")
+                self._workplace.say(f"{type(error).__name__}: {first_line(error)}")
                 pause_s = max(pause_s, PLACE_PAUSE_S) if isinstance(error, PlaceLost) else pause_s
             except Exception:  # a fault that one job meets must not end the place of all others
                 self._workplace.say(traceback.format_exc())
@@ -137,4 +137,4 @@ class Worker:
         try:
             sweep_states(self._workplace.registry, self._workplace.worker)
         except (SQLAlchemyError, RegistryError) as error:
-            self._workplace.say(f"old checkpoints were not removed: {str(error).splitlines()[0]}")
+            self._workplace.say(f"old checkpoints were not removed: {first_line(error)}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from registry.errors import first_line
 from trainer.errors import BaseModelError
 
 
@@ -98,5 +99,4 @@ def loading(
     try:
         yield
     except Exception as error:  # of transformers, tokenizers, safetensors and OSError there is no nearer ancestor
-        first = (str(error) or type(error).__name__).splitlines()[0][:300]
-        raise BaseModelError(f"{what} {folder} does not load ({first}); {remedy}") from error
+        raise BaseModelError(f"{what} {folder} does not load ({first_line(error):.300}); {remedy}") from error

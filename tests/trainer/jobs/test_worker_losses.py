@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from registry.training.claiming import MOST_ATTEMPTS
+from registry.training.jobs import Work
 from tests.support.scripted_child import TRAINED, VALID, Script, ScriptedExecutor
 from tests.trainer.jobs.conftest import Shop
+from trainer.errors import TrainerError
 from trainer.jobs.attempt import PlaceLost
 from trainer.jobs.executors import LOST, NO_PLACE, Running
 from trainer.jobs.folder import JobFolder
@@ -100,6 +103,21 @@ def test_without_a_place_no_attempt_is_counted_and_with_a_lost_one_it_is(shop: S
         assert (shop.job(job).status, claim is None) == (ends, ends == "failed")
         if claim is not None:
             shop.house.registry.training.order(None, job.id, "cancel")
+
+
+def test_an_error_that_says_nothing_ends_no_place(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = shop.worker(ScriptedExecutor([]))
+    falls = iter([TimeoutError(), OSError("\n"), TrainerError("the third")])
+
+    def take_one(_work: Work, _folder: Path) -> bool:
+        for error in falls:
+            raise error
+        worker.stopping.set()
+        return False
+
+    monkeypatch.setattr(worker, "_take_one", take_one)
+    worker._place("train", shop.settings.jobs_folder)
+    assert shop.said == ["TimeoutError: TimeoutError", "OSError: OSError", "TrainerError: the third"]
 
 
 def test_a_check_that_takes_too_long_fails_its_job_and_the_next_one_is_done(shop: Shop) -> None:
