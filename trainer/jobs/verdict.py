@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections import OrderedDict, deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -95,7 +96,11 @@ class Verdicts:
     def run(self) -> None:
         """Make them, until `close`; what waits then is made too, or said not to be when the worker is to stop."""
         while (asked := self._next()) is not None:
-            give_verdict(self._place, asked)
+            try:
+                give_verdict(self._place, asked)
+            except Exception as error:  # a fault that one job meets must not end the verdicts of all others
+                self._place.say(traceback.format_exc())
+                _no_verdict(self._place, asked.job, error)
 
     def close(self) -> None:
         """No more are asked for."""

@@ -6,6 +6,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from registry.gates.policy import Policy
 from registry.names import parse_ref
 from registry.training.jobs import JobOrder, TrainingJob
@@ -13,7 +15,7 @@ from tests.support.scripted_child import FINISHED, TRAINED, VALID, ScriptedExecu
 from tests.support.stack import BASE, run_stack
 from tests.support.training_jobs import chat_rows
 from tests.trainer.jobs.conftest import Shop
-from trainer.jobs.verdict import Verdicts
+from trainer.jobs.verdict import Asked, Verdicts
 from trainer.jobs.workplace import Workplace
 
 GATE = {"gate": {"target": "label_exact", "guards": [{"metric": "rouge_l", "margin": 0.5}]}}
@@ -70,6 +72,24 @@ def test_a_verdict_that_takes_too_long_is_none_and_says_so(shop: Shop) -> None:
         ((level, said, _),) = verdicts(shop, options=GATE)
     assert level == "warn"
     assert "longer than this operator allows (SWITCHYARD_TRAINER_VERDICT_S)" in said
+
+
+def test_a_fault_of_ours_in_one_comparison_keeps_no_other_from_its_verdict(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    falls = iter([KeyError("torn")])
+
+    def judge(place: Workplace, asked: Asked) -> None:
+        for error in falls:
+            raise error
+        place.say(f"{asked.job.id}: verdict: passed")
+
+    monkeypatch.setattr("trainer.jobs.verdict._judge", judge)
+    first, second = (shop.order(adapter="triage", options=GATE) for _ in range(2))
+    shop.work(VALID, TRAINED, VALID, TRAINED)
+    assert shop.events(first)[-1].message.startswith("No verdict: the new model could not be compared")
+    assert any("KeyError: 'torn'" in line for line in shop.said)
+    assert f"{second.id}: verdict: passed" in shop.said
 
 
 def test_of_tenants_that_wait_for_verdicts_each_has_its_turn_and_questions_do_not_stay(
