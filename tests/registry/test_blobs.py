@@ -7,12 +7,13 @@ import shutil
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from registry.adapters.version_files import MANIFEST_TYPE
 from registry.errors import CorruptBlob, InvalidInput, NotFound
-from registry.storage.blobs import BlobStore, canonical_json, digest_of
+from registry.storage.blobs import BlobStore, StorageFailed, canonical_json, digest_of
 from tests.registry.conftest import Shop
 
 SQLITE_ALONE = True  # files are no matter of the database
@@ -32,6 +33,15 @@ def test_a_blob_is_found_under_the_digest_of_its_bytes(blobs: BlobStore, tmp_pat
     assert digest == "sha256:9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c"
     assert blobs.get(digest) == b"weights"
     assert files_of(tmp_path / "blobs") == [tmp_path / "blobs/blobs/sha256" / digest.removeprefix("sha256:")]
+
+
+def test_a_fault_of_the_storage_that_says_nothing_is_called_by_its_kind(blobs: BlobStore) -> None:
+    def fall(*_: object, **__: object) -> None:
+        raise TimeoutError
+
+    blobs.__dict__["_store"] = SimpleNamespace(put=fall)
+    with pytest.raises(StorageFailed, match="failed: TimeoutError"):
+        blobs.write("a name", b"weights")
 
 
 def test_storing_the_same_bytes_twice_is_one_blob(blobs: BlobStore, tmp_path: Path) -> None:
