@@ -82,6 +82,14 @@ ROWS: dict[str, tuple[str, Callable[[Any], list[float]]]] = {
         "affinity",
         lambda all_: [all_["figures"]["loads_ratio_8"], 8, all_["figures"]["loads_ratio_32"], 32],
     ),
+    "part of an engine's time": (
+        "live_weights",
+        lambda all_: [100 * all_["figures"][name] for name in ("attribution_error", "assumed_attribution_error")],
+    ),
+    "a cost report": (
+        "cost",
+        lambda all_: [1_000_000, *(all_["figures"][n] for n in ("report_s", "archived_report_s"))],
+    ),
     "adapters of 1,000 tenants": (
         "scale",
         lambda all_: [10_000, 1_000, all_["figures"]["delta_ms"], all_["figures"]["rss_mb"]],
