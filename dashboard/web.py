@@ -22,9 +22,11 @@ from dashboard.settings import DashboardSettings
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "switchyard-theme"
 LIVE_SHARE = 0.01
-"""Of the time, the most that a part which keeps itself up to date may have the gateway work."""
+"""Of the time, the most that a page which keeps itself up to date may have the gateway work; `app.js` divides it among
+the page's parts.
+"""
 LIVE_AFTER = "live-after-s"
-"""Header of a live part: it is not to be asked for again before so many seconds are over."""
+"""Header of a live part: if it was all of its page, it would not be asked for again before so many seconds are over."""
 View = Callable[[Request], Awaitable[Mapping[str, Any]]]
 
 

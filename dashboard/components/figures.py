@@ -98,7 +98,7 @@ def size(value: float | None) -> str:
 
 
 def dollars(value: float | Decimal | str | None) -> str:
-    """US dollars: $12.30, −$0.0042, $1,234; a string is a decimal number as the API writes it."""
+    """US dollars: $12.30, −$0.0042, $0.000032, $12,340; a string is a decimal number as the API writes it."""
     if value is None:
         return UNKNOWN
     exact = Decimal(str(value))
@@ -109,7 +109,7 @@ def dollars(value: float | Decimal | str | None) -> str:
         return f"{sign}${whole:,.0f}"
     if whole >= Decimal("0.01"):
         return f"{sign}${whole:,.2f}"
-    return f"{sign}${float(whole):.2g}" if whole >= Decimal("0.0001") else f"{sign}${float(whole):.1e}"
+    return f"{sign}${Decimal(f'{whole:.1e}').normalize():f}"  # two digits that say something, however small
 
 
 def nano_dollars(value: float | None) -> str:
@@ -139,7 +139,7 @@ def when(at_ms: float | None, now_ms: float | None = None) -> Markup:
         return escape(UNKNOWN)
     iso = f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
     return Markup('<time datetime="{}"><span class="ago">{}</span> <span class="at">{}</span></time>').format(
-        iso, ago(at_ms, now_ms), utc(at_ms)
+        iso, ago(at_ms, now_ms), utc(at_ms).replace(" UTC", "\N{NO-BREAK SPACE}UTC")
     )
 
 

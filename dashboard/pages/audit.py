@@ -14,7 +14,20 @@ from dashboard.web import Page, admin_of, shown
 
 ROWS = 40
 OUTCOMES = {"done": "good", "refused": "warn", "failed": "bad"}
-VERBS = {"PUT": "set ", "PATCH": "change ", "DELETE": "delete "}
+VERBS = {"PUT": "set", "PATCH": "change", "DELETE": "delete"}
+SAID = {
+    "swaps": "promote",
+    "swaps ramp": "ramp",
+    "swaps ramp end": "end the ramp of",
+    "swaps rollback": "roll back",
+    "quarantine": "quarantine",
+    "quarantine release": "release",
+    "cost engines": "set the cost of engines",
+    "cost baselines": "add a list price of",
+    "ballots votes": "vote on",
+}
+"""Words of an address → what is ordered by a POST there, where they do not say it as people do."""
+ALL = "*"
 FILTERS = ("tenant", "actor", "object")
 
 
@@ -52,8 +65,8 @@ def entry_of(document: Mapping[str, Any]) -> Entry:
         id=document["id"],
         at_ms=document["at_ms"],
         actor=document["actor"],
-        what=_what(document["method"], document["route"]),
-        object=document["object"],
+        what=_what(document["method"], document["route"], document["path"]),
+        object="all" if document["object"] == ALL else document["object"],
         outcome=document["outcome"],
         kind=OUTCOMES.get(document["outcome"], "quiet"),
         error=document["error"] or "",
@@ -64,12 +77,22 @@ def entry_of(document: Mapping[str, Any]) -> Entry:
     )
 
 
-def _what(method: str | None, route: str) -> str:
-    """`engines drain`, `delete keys`, or the command."""
-    if method is None:
+def _what(method: str | None, route: str, path: str | None) -> str:
+    """`drain engine`, `add tenant`, `delete key`; of a command its name."""
+    if method is None or path is None:
         return route.removeprefix("switchyard ")
-    parts = [part for part in route.removeprefix("/admin/v1/").split("/") if not part.startswith("{")]
-    return VERBS.get(method, "") + " ".join(parts)
+    places = zip(route.split("/"), path.split("/"), strict=False)
+    words = [at for part, at in places if part == "{action}" or not part.startswith("{")][len(("", "admin", "v1")) :]
+    if method == "POST" and " ".join(words) in SAID:
+        return SAID[" ".join(words)]
+    *inside, last = words
+    if method != "POST":
+        return f"{VERBS.get(method, method)} {_one(last)}"
+    return f"add {_one(last)}" if last.endswith("s") else f"{last} {_one(inside[0])}"
+
+
+def _one(things: str) -> str:
+    return things.removesuffix("s")
 
 
 def _changes(row: Mapping[str, Any]) -> list[Change]:

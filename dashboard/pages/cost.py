@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -31,7 +31,7 @@ REPORT_LIFE_S = 120
 OUTLOOK_LIFE_S = 600
 LONGEST_S = 90.0
 """Of such an answer: a month of a thousand tenants is much to add up, beside a gateway that serves."""
-BUDGETS = 12
+BUDGETS = TENANTS = 12
 DAY_MS = 86_400_000
 WINDOWS = {"month": "this month", "last": "last month", "7d": "7 days", "90d": "90 days"}
 BY = ("tenant", "adapter", "version", "key", "engine", "day", "arm")
@@ -221,7 +221,10 @@ async def outlook(request: Request) -> HTMLResponse:
         request,
         "cost_outlook.html",
         forecast=forecast,
+        ahead=_dearest(forecast["tenants"] if forecast else [], _charged),
         even=even,
+        evens=_dearest(even.get("tenants", []), lambda one: float(one["loaded_dollars"])),
+        most_tenants=TENANTS,
         gauge_share=_reached(even),
         anomalies=anomalies["anomalies"] if anomalies else [],
         retirements=radar["retirements"] if radar else [],
@@ -231,6 +234,16 @@ async def outlook(request: Request) -> HTMLResponse:
         budgets=found[:BUDGETS],
         more_budgets=max(len(found) - BUDGETS, 0),
     )
+
+
+def _dearest(tenants: Sequence[Mapping[str, Any]], dollars: Callable[[Mapping[str, Any]], float]) -> Sequence[Any]:
+    return sorted(tenants, key=lambda one: (-dollars(one), one["tenant"]))[:TENANTS]
+
+
+def _charged(ahead: Mapping[str, Any]) -> float:
+    """By the month's end, or until now where that is not known."""
+    tariff = ahead["tariff"] or {}
+    return float(tariff.get("expected_dollars") or tariff.get("booked_dollars") or 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ const state = document.getElementById("live-state");
 const TIMEOUT_MS = 15000;
 const LATE_TIMEOUT_MS = 100000; // of what takes longer than its page
 const SHARE = 0.01; // of the time, as the dashboard has it
+const PARTS = document.querySelectorAll("[data-live]").length; // of the page, which share that
 const clock = () => new Date().toISOString().slice(11, 19);
 
 // Live parts: <section data-live="/fleet/~live?q=x" data-every-s="5">
@@ -36,7 +37,7 @@ async function refresh(part) {
       goodSince = clock();
       part.classList.remove("stale");
       found.changed = part.seen !== text;
-      found.afterS = Number(answer.headers.get("live-after-s")) || 0;
+      found.afterS = PARTS * Number(answer.headers.get("live-after-s")) || 0;
       if (found.changed) {
         part.seen = text;
         const fresh = document.createElement("template");
@@ -50,7 +51,7 @@ async function refresh(part) {
   } catch {
     why = " The dashboard does not answer.";
   }
-  if (isLate) found.afterS = (performance.now() - began) / 1000 / SHARE; // it may be worked on all the same
+  if (isLate) found.afterS = (PARTS * (performance.now() - began)) / 1000 / SHARE; // it may be worked on all the same
   part.classList.add("stale");
   say(`Not reached since ${goodSince} UTC.${why}`, true);
   return found;

@@ -55,7 +55,7 @@ def account_router(house: House, registry: Registry) -> APIRouter:
             by,
             since_ms=since_ms,
             until_ms=until_ms,
-            tenant=principal.tenant,
+            tenants=[principal.tenant],
             limit=MOST_LINES,
         )
         report = await in_turn(house, principal, ask)

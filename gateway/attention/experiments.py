@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.attention.item import Item, Kind, Known, Severity
+from gateway.experiments.decisions import DWELLS
 from registry.experiments.infos import DecisionInfo, ExperimentInfo
 
 Finding = tuple[Kind, Severity, str, str]
@@ -45,7 +46,9 @@ def _finding(info: ExperimentInfo, last: DecisionInfo | None) -> Finding | None:
         return "experiment_alarm", "act", "look at what it measures before you let it go on", "status"
     if info.state == "paused":
         return "experiment_paused", "watch", "resume it, or stop it", "resume"
-    return ("ramp_held", "watch", "nothing, unless it stays so", "status") if last.kind == "hold" else None
+    if last.kind == "hold" and last.figures.get("code") != DWELLS:
+        return "ramp_held", "watch", "nothing, unless it stays so", "status"
+    return None  # also of a step that takes its time, as it was planned to
 
 
 def split_items(known: Known) -> Iterator[Item]:

@@ -31,6 +31,8 @@ from registry.experiments.windows import WINDOW
 from registry.money import NANO
 from registry.splits.rows import BASE
 
+DWELLS = "dwells"
+"""The code of a hold that ends by the clock: the step has not lasted as long as it is to."""
 MOST_FAILURES = 3
 """So often in a row a decision may fail to be carried out."""
 FIRST_PAUSE_MS, LATER_PAUSE_MS = 5_000, 30_000
@@ -105,7 +107,7 @@ def _decide(plan: Plan, standing: Standing, course: Course, now_ms: int) -> Move
     dwells_until = course.stepped_at_ms + plan.ramp[course.step].dwell_s * 1000
     if now_ms < dwells_until:
         text = f"step {course.step + 1} of {len(plan.ramp)} lasts a while longer"
-        return _hold("dwells", f"{text}; {_so_far(plan, standing)}", dwells_until)
+        return _hold(DWELLS, f"{text}; {_so_far(plan, standing)}", dwells_until)
     if (lacking := _lacking(plan, standing, course)) > 0:
         them = f"{plan.counted}{'s' * (lacking > 1)}"
         text = f"waits for {lacking} more {them} on {_names(plan)} at {_percent(plan, course.step)}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -89,6 +89,7 @@ class UsageReport:
 
     by: By
     tenant: str | None
+    """The only one that was asked for."""
     since_ms: int
     until_ms: int
     lines: tuple[UsageLine, ...]
@@ -101,17 +102,19 @@ def report_usage(
     *,
     since_ms: int = 0,
     until_ms: int,
-    tenant: str | None = None,
+    tenants: Collection[str] | None = None,
     after: str | None = None,
     limit: int | None = None,
 ) -> UsageReport:
-    """At most `limit` lines whose mark comes after `after`. Raises `InvalidInput` for an unknown `by`."""
+    """At most `limit` lines whose mark comes after `after`, of all tenants or of these. Raises `InvalidInput` for an
+    unknown `by`.
+    """
     if by not in get_args(By):
         raise InvalidInput(f"by is {by[:40]!r}; choose one of {', '.join(get_args(By))}", param="by")
-    found = [line for line in _lines(db, by, since_ms, until_ms, tenant) if after is None or _mark(line) > after]
+    found = [line for line in _lines(db, by, since_ms, until_ms, tenants) if after is None or _mark(line) > after]
     page = found if limit is None else found[:limit]
     following = _mark(page[-1]) if len(page) < len(found) else None
-    return UsageReport(by, tenant, since_ms, until_ms, tuple(page), following)  # type: ignore[arg-type]
+    return UsageReport(by, _only(tenants), since_ms, until_ms, tuple(page), following)  # type: ignore[arg-type]
 
 
 def usage_csv(lines: Iterable[UsageLine]) -> str:
@@ -140,22 +143,29 @@ def _mark(line: UsageLine) -> str:
     return f"{line.tenant or '*'} {line.name}"
 
 
-def _lines(db: Database, by: str, since_ms: int, until_ms: int, tenant: str | None) -> list[UsageLine]:
+def _only(tenants: Collection[str] | None) -> str | None:
+    """The tenant, if there is but one."""
+    return next(iter(tenants)) if tenants is not None and len(tenants) == 1 else None
+
+
+def _lines(
+    db: Database, by: str, since_ms: int, until_ms: int, tenants: Collection[str] | None
+) -> list[UsageLine]:
     totals: dict[_LineKey, list[int]] = {}
     with db.read() as session:
         between = usage_between(session, since_ms, until_ms)
         named, figures = naming(by, between), _figures(between)
-        owner = (literal(tenant, String) if by == "day" else between.c.tenant).label("owner")
+        owner = (literal(_only(tenants), String) if by == "day" else between.c.tenant).label("owner")
         query = select(owner, between.c.shadow, *named.columns, *map(func.sum, figures.values()))
         query = query.select_from(named.rows).group_by("owner", between.c.shadow, *named.columns)
-        if tenant is not None:
-            query = query.where(between.c.tenant == tenant)
+        if tenants is not None:
+            query = query.where(between.c.tenant.in_(tenants))
         for owned_by, shadow, *found in session.execute(query):
             name = named.name(*found[: len(named.columns)])
             key = _LineKey(owned_by, name + SHADOW if shadow else name, bool(shadow))
             sums = map(int, found[len(named.columns) :])
             totals[key] = [a + b for a, b in zip(totals[key], sums, strict=True)] if key in totals else list(sums)
-    refusals = _refusals(db, by, since_ms, until_ms, tenant)
+    refusals = _refusals(db, by, since_ms, until_ms, tenants)
     for key in refusals.keys() - totals.keys():
         totals[key] = [0] * len(figures)
     lines = (_line(key, dict(zip(figures, sums, strict=True)), refusals.get(key, {})) for key, sums in totals.items())
@@ -180,7 +190,7 @@ class _LineKey(NamedTuple):
 
 
 def _refusals(
-    db: Database, by: str, since_ms: int, until_ms: int, tenant: str | None
+    db: Database, by: str, since_ms: int, until_ms: int, tenants: Collection[str] | None
 ) -> dict[_LineKey, dict[str, int]]:
     """By line and reason."""
     if since_ms >= until_ms:
@@ -188,12 +198,12 @@ def _refusals(
     row = RefusalDay
     of_none = literal("", String)
     names: dict[str, Any] = {"tenant": row.tenant, "key": row.key_id, "day": row.day, "split": of_none, "arm": of_none}
-    owner = literal(tenant, String) if by == "day" else row.tenant
+    owner = literal(_only(tenants), String) if by == "day" else row.tenant
     groups = (owner.label("owner"), names.get(by, row.model).label("name"), row.reason)
     query = select(*groups, func.sum(row.refused)).where(within(since_ms, until_ms))
     query = query.group_by("owner", "name", row.reason)
-    if tenant is not None:
-        query = query.where(row.tenant == tenant)
+    if tenants is not None:
+        query = query.where(row.tenant.in_(tenants))
     found: dict[_LineKey, dict[str, int]] = {}
     with db.read() as session:
         for owned_by, named, reason, count in session.execute(query):

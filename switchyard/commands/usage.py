@@ -37,7 +37,8 @@ def usage(
         raise InvalidInput("--json and --csv are both given; choose one", param="csv")
     with open_registry() as registry:
         since_ms, until_ms = window_ms(since, until, (0, now_ms()))
-        report = report_usage(registry.db, by, since_ms=since_ms, until_ms=until_ms, tenant=tenant)
+        tenants = None if tenant is None else [tenant]
+        report = report_usage(registry.db, by, since_ms=since_ms, until_ms=until_ms, tenants=tenants)
     if json_output:
         lines = [{**asdict(line), "cost_dollars": line.cost_dollars} for line in report.lines]
         print_json({**asdict(report), "lines": lines})

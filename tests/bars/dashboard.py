@@ -5,8 +5,9 @@ The rows are on engines that cost something.
 `first_paint_s`: the slowest of the operator's pages in Chromium with nothing kept, from the click to the first
 contentful paint; the median of three. `gateway_cpu_share`: of one processor, what the gateway spends more while one
 viewer has one page open that keeps itself up to date, for the dearest page: what it spends beyond its idle time (the
-mean of two windows around all pages) from when the page is whole, and, of parts that are asked for less than once in
-the window, what opening the page took over the seconds that they wait. `opened_cpu_s`: what opening a page takes, with
+mean of two windows around all pages) from when the page is whole, and, for parts that are asked for less than once in
+the window, what opening all of the page took over the seconds that the first of them waits: no less than what they
+take, each at its own time. `opened_cpu_s`: what opening a page takes, with
 nothing kept, also of the dearest. `hung_p50_ratio` and `killed_p50_ratio`:
 median latency of requests while the dashboard is stopped (SIGSTOP) under viewers, and after kill -9, over that beside
 one that works; `errors` of requests in all three.
@@ -226,7 +227,7 @@ def _watch(browser: Browser, link: Any, url: str, gateway: GatewayProcess, for_s
     found = {path: _watch_one(browser, link, url, path, gateway, for_s) for path in _paths()}
     idle = (before + _spends(gateway, for_s)) / 2
     return {
-        path: Watched(opened, max(0.0, spent / for_s - idle / for_s) + sum(opened / wait for wait in seldom), waits)
+        path: Watched(opened, max(0.0, spent / for_s - idle / for_s) + (opened / min(seldom) if seldom else 0), waits)
         for path, (opened, spent, waits, seldom) in found.items()
     }
 

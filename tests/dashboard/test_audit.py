@@ -16,6 +16,7 @@ ENTRY = {
     "actor": "ann",
     "method": "DELETE",
     "route": "/admin/v1/keys/{key_id}",
+    "path": "/admin/v1/keys/key-%3Cb%3E",
     "object": "key-<b>",
     "outcome": "done",
     "error": None,
@@ -40,11 +41,11 @@ def resumed(stack: Stack) -> Iterator[None]:
 def test_an_order_of_the_dashboard_is_in_the_log_with_its_operator(operator: Visitor, stack: Stack) -> None:
     operator.post("/fleet/drain", {"url": stack.engine.url, "reason": "a test of the log"})
     text = seen(operator.page("/audit?actor=root"))
-    assert "root engines drain" in text
+    assert "root drain engine" in text
     assert "a test of the log" in text
     assert stack.engine.url in text
     assert "done" in text
-    assert "engines drain" in seen(operator.page("/")), "and among what changed lately"
+    assert "drain engine" in seen(operator.page("/")), "and among what changed lately"
 
 
 def test_a_log_in_which_nothing_is_like_that_says_so(operator: Visitor) -> None:
@@ -52,9 +53,28 @@ def test_a_log_in_which_nothing_is_like_that_says_so(operator: Visitor) -> None:
     assert operator.get("/audit?after=x").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("method", "route", "path", "said"),
+    [
+        ("POST", "/tenants", "/tenants", "add tenant"),
+        ("POST", "/experiments/{experiment_id}/{action}", "/experiments/7/pause", "pause experiment"),
+        ("POST", "/keys/{key_id}/rotate", "/keys/key-1/rotate", "rotate key"),
+        ("POST", "/swaps", "/swaps", "promote"),
+        ("POST", "/cost/engines", "/cost/engines", "set the cost of engines"),
+        ("PUT", "/limits/{scope:path}", "/limits/adapter:acme/triage", "set limit"),
+        ("PATCH", "/tenants/{tenant}", "/tenants/acme", "change tenant"),
+        ("DELETE", "/tenants/{tenant}/files/{file_id}", "/tenants/acme/files/file-1", "delete file"),
+        (None, "switchyard adapters promote", None, "adapters promote"),
+    ],
+)
+def test_an_order_is_called_what_it_does(method: str | None, route: str, path: str | None, said: str) -> None:
+    where = {} if method is None else {"route": f"/admin/v1{route}", "path": f"/admin/v1{path}"}
+    assert entry_of({**ENTRY, "method": method, "route": route, "path": path, **where}).what == said
+
+
 def test_an_order_is_told_in_words_and_its_changes_by_column() -> None:
     entry = entry_of(ENTRY)
-    assert (entry.what, entry.kind, entry.origin) == ("delete keys", "good", "from 10.0.0.9")
+    assert (entry.what, entry.kind, entry.origin) == ("delete key", "good", "from 10.0.0.9")
     assert [(one.where, one.before, one.after) for one in entry.changes] == [
         ("api_keys key-1: revoked", "None", "5"),
         ("tenants acme", "not there", "there"),

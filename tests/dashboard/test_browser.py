@@ -123,6 +123,14 @@ def test_what_does_not_change_or_takes_the_gateway_long_is_asked_for_less_often(
     expect(part).to_have_attribute("data-wait-s", wait)
 
 
+def test_parts_of_a_page_share_what_it_may_have_the_gateway_work(page: Page, shown: Visitor, stack: Stack) -> None:
+    log_in(page, shown, stack)
+    page.route("**/~live*", lambda route: route.fulfill(body="<p>Here</p>", headers={"live-after-s": "400"}))
+    page.goto(f"{shown.url}/cost")
+    for part in page.locator("[data-live]").all():
+        expect(part).to_have_attribute("data-wait-s", "800")
+
+
 def test_every_page_fits_both_widths_and_both_themes(page: Page, shown: Visitor, stack: Stack) -> None:
     log_in(page, shown, stack)
     for one in PAGES:

@@ -111,7 +111,7 @@ def test_a_person_begins_pauses_resumes_and_stops_one_on_what_the_page_showed(
     assert operator.post(f"{path}/start", {"etag": etag_of(page)}).status_code == 303
     assert "It begins" in seen(operator.page(path))
     assert settled(stack, draft.id).state == "running"
-    wait_until("the first look", lambda: "next: hold" in operator.page(f"{path}/~live"))
+    wait_until("the first look", lambda: "It stays at this step." in operator.page(f"{path}/~live"))
     page = operator.page(path)
     text = seen(page)
     assert "step 1 of 5" in text

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
+from dashboard.gateway_api import GatewayApi
 from dashboard.pages.tenants import budget_of, usage_of
 from dashboard.sessions import Person
 from gateway.admin_key import admin_key
@@ -51,6 +54,24 @@ def test_tenants_are_listed_and_found_by_name(operator: Visitor, stack: Stack) -
     assert "Budgets of the tenant and its keys" in seen(operator.page("/tenants/~find?name=acme"))
     answer = operator.get("/tenants/~find?name=no/such")
     assert answer.status_code == 404
+
+
+def test_usage_is_asked_for_of_the_tenants_on_the_page_alone(
+    operator: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+    get = GatewayApi.get
+
+    async def told(api: GatewayApi, key: str, path: str, query: Mapping[str, Any], *rest: Any) -> Any:
+        asked.append((path, dict(query)))
+        return await get(api, key, path, query, *rest)
+
+    monkeypatch.setattr(GatewayApi, "get", told)
+    monkeypatch.setattr("dashboard.pages.tenants.ROWS", 1)
+    text = seen(operator.page("/tenants?after=acme"))
+    assert re.search(r"globex [\d,]+ [\d,]+ [\d,]+ [\d,]+ tok", text)
+    (usage,) = [query for path, query in asked if path == "/usage"]
+    assert usage["tenant"] == "globex"
 
 
 def test_a_key_is_made_shown_once_rotated_and_revoked(operator: Visitor, stack: Stack) -> None:

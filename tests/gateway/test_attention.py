@@ -146,6 +146,12 @@ def test_an_experiment_is_told_by_what_it_waits_for(shop: House, kind: Any, expe
     assert item.page == f"/experiments/{info.id}"
 
 
+def test_a_step_that_takes_its_time_needs_nobody(shop: House) -> None:
+    info = begun(shop.registry)
+    shop.registry.experiments.decide(info.id, Decision("hold", "it lasts a while longer", figures={"code": "dwells"}))
+    assert found(shop) == {}
+
+
 def test_a_budget_is_told_from_nine_tenths_on(shop: House) -> None:
     shop.registry.limits.set("tenant:acme", {"daily_nano": 10_000_000_000, "daily_tokens": 1_000})
     at_ms = now_ms()

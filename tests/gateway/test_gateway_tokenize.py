@@ -125,7 +125,7 @@ def test_it_costs_nothing_where_its_model_has_no_price_and_is_not_counted_as_unp
             ("tokenize", "ok", 0),
             ("detokenize", "ok", 0),
         ]
-        (line,) = report_usage(house.registry.db, "tenant", until_ms=now_ms() + 1, tenant="acme").lines
+        (line,) = report_usage(house.registry.db, "tenant", until_ms=now_ms() + 1, tenants=["acme"]).lines
         assert (line.attempts, line.unpriced, line.cost_dollars) == (2, 0, "0")
 
 

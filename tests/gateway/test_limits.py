@@ -232,7 +232,7 @@ def test_refusals_are_counted_by_reason_in_usage_budgets_and_metrics_and_cost_no
     assert keyed.chat("triage", "sk-unknown").status_code == 401
 
     def reasons() -> dict[str, int]:
-        lines = report_usage(registry.db, "key", until_ms=now_ms(), tenant="keyed").lines
+        lines = report_usage(registry.db, "key", until_ms=now_ms(), tenants=["keyed"]).lines
         return next((dict(line.refused_by_reason) for line in lines if line.name == made.id), {})
 
     wait_until("the refusals to be counted", lambda: sum(reasons().values()) == 25)

@@ -60,11 +60,14 @@ def test_a_tenants_line_has_every_outcome_and_all_tokens_that_somebody_counted(u
 
 def test_lines_stand_for_what_was_asked_for_and_probes_have_a_tenant_of_their_own(used: Registry) -> None:
     assert names(used, "tenant") == [(SYSTEM, SYSTEM, 1), ("acme", "acme", 6), ("globex", "globex", 1)]
-    assert names(used, "adapter", tenant="acme") == [("acme", "acme/triage", 6)]
-    assert names(used, "version", tenant="acme") == [("acme", "acme/triage@1.0", 5), ("acme", "acme/triage@1.1", 1)]
-    assert names(used, "key", tenant="acme") == [("acme", "key-1", 5), ("acme", "key-2", 1)]
+    assert names(used, "adapter", tenants=["acme"]) == [("acme", "acme/triage", 6)]
+    assert names(used, "version", tenants=["acme"]) == [("acme", "acme/triage@1.0", 5), ("acme", "acme/triage@1.1", 1)]
+    assert names(used, "key", tenants=["acme"]) == [("acme", "key-1", 5), ("acme", "key-2", 1)]
+    assert names(used, "tenant", tenants=["globex", "acme"]) == [("acme", "acme", 6), ("globex", "globex", 1)]
+    assert names(used, "day", tenants=["globex", SYSTEM]) == [(None, "1970-01-01", 2)]
+    assert names(used, "tenant", tenants=[]) == []
     assert names(used, "day") == [(None, "1970-01-01", 7), (None, "1970-01-02", 1)]
-    assert names(used, "day", tenant="acme") == [("acme", "1970-01-01", 5), ("acme", "1970-01-02", 1)]
+    assert names(used, "day", tenants=["acme"]) == [("acme", "1970-01-01", 5), ("acme", "1970-01-02", 1)]
 
 
 @pytest.mark.parametrize("by", ["tenant", "adapter", "version", "key"])
@@ -76,7 +79,7 @@ def test_probes_have_no_price_and_so_no_cost(used: Registry, by: str) -> None:
 def test_corrections_count(used: Registry) -> None:
     used.ledger.correct("c", "the engine was asked twice", "me", {"prompt_tokens": -3, "completion_tokens": 4})
     used.ledger.correct("a", "a credit", "me", {"cost_nano": -500_000_000})
-    assert report_usage(used.db, "tenant", tenant="acme", until_ms=NOW).lines[0].cost_dollars == "1.000000007"
+    assert report_usage(used.db, "tenant", tenants=["acme"], until_ms=NOW).lines[0].cost_dollars == "1.000000007"
     (line,) = report_usage(used.db, "version", since_ms=DAY_MS, until_ms=NOW).lines
     assert (line.prompt_tokens, line.cached_tokens, line.completion_tokens) == (7, 4, 9)
 
@@ -102,16 +105,16 @@ def test_refusals_are_in_the_lines_of_what_they_were_meant_for_with_their_reason
 
     of_acme = {"requests_per_minute": 1_000, "daily_dollars": 6, "concurrency": 7}
     assert lines("tenant") == {"acme": of_acme, "initech": {"model_not_found": 1}}
-    assert lines("key", tenant="acme") == {"key-1": of_acme}
-    assert lines("version", tenant="acme") == {
+    assert lines("key", tenants=["acme"]) == {"key-1": of_acme}
+    assert lines("version", tenants=["acme"]) == {
         "(none)": {"requests_per_minute": 1_000, "concurrency": 7},
         "acme/triage@1.0": {"daily_dollars": 6},
     }
-    assert lines("day", tenant="acme", since_ms=DAY_MS) == {"1970-01-02": {"concurrency": 7}}
+    assert lines("day", tenants=["acme"], since_ms=DAY_MS) == {"1970-01-02": {"concurrency": 7}}
     assert lines("tenant", since_ms=DAY_MS * 2) == {}
-    (initech,) = report_usage(used.db, "tenant", tenant="initech", until_ms=NOW).lines
+    (initech,) = report_usage(used.db, "tenant", tenants=["initech"], until_ms=NOW).lines
     assert (initech.attempts, initech.cost_dollars) == (0, "0")
-    (said,) = {reasons_said(line) for line in report_usage(used.db, "tenant", tenant="acme", until_ms=NOW).lines}
+    (said,) = {reasons_said(line) for line in report_usage(used.db, "tenant", tenants=["acme"], until_ms=NOW).lines}
     assert said == "requests_per_minute 1000, concurrency 7, daily_dollars 6"
 
 

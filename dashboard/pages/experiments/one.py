@@ -23,9 +23,9 @@ from dashboard.web import actor_of, admin_of, done, form_of, render, shown
 
 LOG_ROWS = 20
 NEWEST = 6
+"""Decisions on the page itself."""
 WIDEST = 4.0
 """Times the newest interval: wider ones are left out of the picture."""
-"""Decisions on the page itself."""
 MOST_LOG = 700.0
 HELD = ("paused", "inconclusive")
 UNDER_WAY = ("running", *HELD)
@@ -55,6 +55,17 @@ WORDS = {
     "too_few_units": ("too few units", "quiet"),
 }
 """A verdict's word → what the badge says, and how it looks."""
+FOLLOWS = {
+    "hold": "It stays at this step.",
+    "alarm": "It stays at this step, and somebody should look.",
+    "ramp": "It goes to the next step.",
+    "ask": "A person has to decide.",
+    "promote": "The treatment gets all of the traffic.",
+    "rollback": "All traffic goes back to the control.",
+    "pause": "Every unit keeps its arm until a person decides.",
+    "inconclusive": "Nothing is certain, and a person has to decide.",
+}
+"""What a decision that would be made now comes to."""
 KINDS = {"promote": "good", "rollback": "bad", "failed": "bad", "alarm": "warn", "ask": "warn", "inconclusive": "warn"}
 
 
@@ -103,6 +114,7 @@ async def view(request: Request) -> Mapping[str, Any]:
         "decisions": log["decisions"][::-1],
         "faults": log["faults"],
         "kinds": KINDS,
+        "follows": FOLLOWS,
         "orders": [kind for kind, states in MAY_FOLLOW.items() if info["state"] in states],
         "path": path,
     }

@@ -13,6 +13,10 @@ from registry.days import window_ms
 from registry.db import now_ms
 from registry.ledger.usage_report import By, report_usage, usage_csv
 
+OfTenants = Annotated[
+    str | None, Query(max_length=4_000, description="Only this tenant's; of several, with commas between them.")
+]
+
 
 class UsageLineDocument(Shape):
     """Attempts of one tenant, adapter, version, key, day, split or arm that began in the window."""
@@ -56,7 +60,7 @@ class UsageDocument(Shape):
     """A page of lines, by tenant and name."""
 
     by: By = Field(description="What a line stands for.")
-    tenant: str | None = Field(description="The only tenant that is shown; null: all, and _system, our own probes.")
+    tenant: str | None = Field(description="The only tenant that is shown; null: several, or all and _system, our own probes.")
     since_ms: int = Field(description="Beginning of the window, in milliseconds since the epoch.")
     until_ms: int = Field(description="Its end, exclusive, in milliseconds since the epoch.")
     lines: list[UsageLineDocument]
@@ -73,7 +77,7 @@ def add_usage(router: APIRouter, office: Office) -> None:
     )
     def show_usage(
         by: Annotated[By, Query(description="What one line stands for.")] = "tenant",
-        tenant: Annotated[str | None, Query(description="Only this tenant's.")] = None,
+        tenant: OfTenants = None,
         since: Annotated[str | None, Query(alias="from", description="First day, YYYY-MM-DD (UTC).")] = None,
         until: Annotated[str | None, Query(description="YYYY-MM-DD (UTC), exclusive; default: now.")] = None,
         format: Annotated[Literal["json", "csv"] | None, Query(description="Instead of an Accept header.")] = None,
@@ -88,7 +92,7 @@ def add_usage(router: APIRouter, office: Office) -> None:
             by,
             since_ms=since_ms,
             until_ms=until_ms,
-            tenant=tenant,
+            tenants=None if tenant is None else tenant.split(","),
             after=after,
             limit=limit,
         )
