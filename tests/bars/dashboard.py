@@ -5,10 +5,9 @@ The rows are on engines that cost something.
 `first_paint_s`: the slowest of the operator's pages in Chromium with nothing kept, from the click to the first
 contentful paint; the median of three. `gateway_cpu_share`: of one processor, what the gateway spends more while one
 viewer has one page open that keeps itself up to date, for the dearest page: what it spends beyond its idle time (the
-mean of two windows around all pages) from when the page is whole, and, for parts that are asked for less than once in
-the window, what opening all of the page took over the seconds that the first of them waits: no less than what they
-take, each at its own time. `opened_cpu_s`: what opening a page takes, with
-nothing kept, also of the dearest. `hung_p50_ratio` and `killed_p50_ratio`:
+mean of two windows around all pages) from when the page is whole, and, of each part that waits for as long as the
+window or longer, what it took when it was opened alone over the seconds that it waits then. `opened_cpu_s`: what
+opening a page takes, with nothing kept, part after part, also of the dearest. `hung_p50_ratio` and `killed_p50_ratio`:
 median latency of requests while the dashboard is stopped (SIGSTOP) under viewers, and after kill -9, over that beside
 one that works; `errors` of requests in all three.
 """
@@ -21,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +29,7 @@ from typing import Any
 
 import httpx
 import psutil
-from playwright.sync_api import Browser, BrowserContext
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from dashboard.pages import PAGES
 from gateway.admin_key import admin_key
@@ -52,7 +51,8 @@ ADAPTERS, TENANTS, ROWS, DAYS, BATCH = 10_000, 1_000, 1_000_000, 30, 5_000
 PAINTS, WATCH_S, REQUESTS = 3, 20.0, 400
 PAINT_LIMIT_S, SHARE_LIMIT, SAME = 2.0, 0.01, 1.25
 """`SAME`: what a median differs by from one slice to the next on a machine that does other things too."""
-WAITS = "[...document.querySelectorAll('[data-live]')].map(part => part.dataset.waitS)"
+WAITS = "[...document.querySelectorAll('[data-live]')].map(part => Number(part.dataset.waitS))"
+LATE_PARTS = "[...document.querySelectorAll('[data-live][data-late]')].map(part => part.dataset.live)"
 PAINTED = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null"
 
 
@@ -72,7 +72,8 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
                 asked = _Asked(gateway, house, names, max(40, int(REQUESTS * scale)))
                 asked.times()  # loads what is asked for
                 paints = _paints(browser, link, url)
-                watched = _watch(browser, link, url, gateway, max(5.0, WATCH_S * min(scale * 2, 1.0)))
+                watch_s = max(5.0, WATCH_S * min(scale * 2, 1.0))
+                watched = _watch(browser, link, url, gateway, watch_s)
                 with _viewers(browser, link, url):
                     beside, errors = asked.times()
                     process.suspend()
@@ -82,7 +83,7 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
                     killed, errors_killed = asked.times()
     figures = {
         "first_paint_s": round(max(paints.values()), 3),
-        "gateway_cpu_share": round(max(one.share for one in watched.values()), 4),
+        "gateway_cpu_share": round(max(one.share(watch_s) for one in watched.values()), 4),
         "opened_cpu_s": round(max(one.opened_cpu_s for one in watched.values()), 2),
         "hung_p50_ratio": round(statistics.median(hung) / statistics.median(beside), 3),
         "killed_p50_ratio": round(statistics.median(killed) / statistics.median(beside), 3),
@@ -91,9 +92,9 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
     return {
         "adapters": len(names),
         "first_paint_s_by_page": {path: round(value, 3) for path, value in paints.items()},
-        "gateway_cpu_share_by_page": {path: round(one.share, 4) for path, one in watched.items()},
+        "gateway_cpu_share_by_page": {path: round(one.share(watch_s), 4) for path, one in watched.items()},
         "opened_cpu_s_by_page": {path: round(one.opened_cpu_s, 3) for path, one in watched.items()},
-        "waits_s_by_page": {path: one.waits_s for path, one in watched.items()},
+        "waits_s_by_page": {path: [part.wait_s for part in one.parts] for path, one in watched.items()},
         "p50_ms": {
             name: round(1000 * statistics.median(times), 2)
             for name, times in (("beside", beside), ("hung", hung), ("killed", killed))
@@ -211,43 +212,71 @@ def _paints(browser: Browser, link: Any, url: str) -> dict[str, float]:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a page that keeps itself up to date, opened alone."""
+
+    opened_cpu_s: float
+    wait_s: float
+    """Until it is asked for again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Watched:
     """What one open page costs the gateway."""
 
-    opened_cpu_s: float
-    share: float
-    """Of one processor, while it keeps itself up to date."""
-    waits_s: list[float]
-    """Of each of its parts, until it is asked for again."""
+    parts: list[Part]
+    spent_share: float
+    """Of one processor, while it is whole."""
+
+    @property
+    def opened_cpu_s(self) -> float:
+        return sum(part.opened_cpu_s for part in self.parts)
+
+    def share(self, for_s: float) -> float:
+        """Of one processor, also of parts that may not have been asked for within the window of `for_s`."""
+        return self.spent_share + sum(part.opened_cpu_s / part.wait_s for part in self.parts if part.wait_s >= for_s)
 
 
 def _watch(browser: Browser, link: Any, url: str, gateway: GatewayProcess, for_s: float) -> dict[str, Watched]:
     """Every page in turn, in a browser that has nothing kept; a key's answers are kept by the dashboard for minutes."""
     before = _spends(gateway, for_s)
-    found = {path: _watch_one(browser, link, url, path, gateway, for_s) for path in _paths()}
+    found = {}
+    for path in _paths():
+        context = _logged_in(browser, link, url)
+        page = context.new_page()
+        parts = _parts(page, url + path, gateway)
+        found[path] = parts, _spends(gateway, for_s, page.wait_for_timeout)
+        context.close()
     idle = (before + _spends(gateway, for_s)) / 2
-    return {
-        path: Watched(opened, max(0.0, spent / for_s - idle / for_s) + (opened / min(seldom) if seldom else 0), waits)
-        for path, (opened, spent, waits, seldom) in found.items()
-    }
+    return {path: Watched(parts, max(0.0, spent - idle) / for_s) for path, (parts, spent) in found.items()}
 
 
-def _watch_one(
-    browser: Browser, link: Any, url: str, path: str, gateway: GatewayProcess, for_s: float
-) -> tuple[float, float, list[float], list[float]]:
-    """Processor seconds of opening it and of a while after that; seconds that its parts wait, and those of them that
-    are longer than the while.
-    """
-    context = _logged_in(browser, link, url)
-    page = context.new_page()
+def _parts(page: Page, address: str, gateway: GatewayProcess) -> list[Part]:
+    """Parts of a page. Those that come later than it are opened one after the other; then all of it is."""
+    let: list[str] = []
+    page.route("**/~live*", lambda route: route.continue_() if _is_one(route.request.url, let) else route.abort())
+    opened = _opened(page, address, gateway)
+    late = page.evaluate(LATE_PARTS)
+    parts = [] if late else [Part(opened, wait_s) for wait_s in page.evaluate(WAITS)]
+    for part in late:
+        let[:] = [part]
+        opened = _opened(page, address, gateway)
+        parts.append(Part(opened, page.evaluate(WAITS)[late.index(part)]))
+    page.unroute("**/~live*")
+    _opened(page, address, gateway)
+    return parts
+
+
+def _is_one(address: str, parts: Sequence[str]) -> bool:
+    return any(address.endswith(part) for part in parts)
+
+
+def _opened(page: Page, address: str, gateway: GatewayProcess) -> float:
+    """Processor seconds of the gateway until it is whole, or as much of it as may come."""
     began = _family_s(gateway)
-    page.goto(url + path, wait_until="load")
+    page.goto(address, wait_until="load")
     page.wait_for_selector("[data-late='']", state="detached", timeout=120_000)
-    opened = _family_s(gateway) - began
-    spent = _spends(gateway, for_s, page.wait_for_timeout)
-    waits = [float(one) for one in page.evaluate(WAITS)]
-    context.close()
-    return opened, spent, waits, [wait for wait in waits if wait > for_s]
+    return _family_s(gateway) - began
 
 
 def _spends(gateway: GatewayProcess, for_s: float, sleep_ms: Any = lambda ms: time.sleep(ms / 1000)) -> float:
