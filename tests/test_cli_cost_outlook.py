@@ -56,6 +56,14 @@ def test_a_forecast_has_what_is_booked_what_is_expected_and_where_it_is_too_earl
     assert document["price_version"].startswith("p")
 
 
+def test_the_dearest_tenants_are_forecast_alone_and_the_others_are_counted(used: Run) -> None:
+    whole = used("cost", "forecast", "--json").document
+    assert ([one["tenant"] for one in whole["tenants"]], whole["of_tenants"]) == (["acme", "globex"], 2)
+    one = used("cost", "forecast", "--most", "1", "--json").document
+    assert (one["tenants"], one["of_tenants"]) == (whole["tenants"][:1], 2)
+    assert "and 1 more, charged less" in used("cost", "forecast", "--most", "1").out
+
+
 def test_engine_cost_is_forecast_from_days_that_are_over_and_of_engines_without_one_nothing_is_known(used: Run) -> None:
     lines = used("cost", "forecast").out.splitlines()
     assert next(line for line in lines if line.startswith("acme")).split()[-2] == "–"

@@ -207,7 +207,7 @@ async def outlook(request: Request) -> HTMLResponse:
     admin, now_ms = admin_of(request).waiting(LONGEST_S), time.time() * 1000
     await _in_force(admin)
     forecast, even, anomalies, radar, attention, counts, budgets = await asyncio.gather(
-        admin.get_or("/cost/forecast", None, life_s=OUTLOOK_LIFE_S),
+        admin.get_or("/cost/forecast", None, most=TENANTS, life_s=OUTLOOK_LIFE_S),
         _break_even(admin),
         admin.get_or("/cost/anomalies", None, days=7, life_s=OUTLOOK_LIFE_S),
         admin.get_or("/cost/radar", None, limit=20, life_s=OUTLOOK_LIFE_S),
@@ -224,7 +224,6 @@ async def outlook(request: Request) -> HTMLResponse:
         ahead=_dearest(forecast["tenants"] if forecast else [], _charged),
         even=even,
         evens=_dearest(even.get("tenants", []), lambda one: float(one["loaded_dollars"])),
-        most_tenants=TENANTS,
         gauge_share=_reached(even),
         anomalies=anomalies["anomalies"] if anomalies else [],
         retirements=radar["retirements"] if radar else [],

@@ -1,13 +1,13 @@
-"""What engines will have cost for each tenant by a month's end, from bills of days that are over, allocated."""
+"""What engines have cost for each tenant by day, from bills of days that are over: what its month's end is made of."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.cost.allocation import PAID_BY_TENANTS
 from gateway.cost.costing import allocation_of
-from gateway.cost.month_end import Calendar, MonthEnd, month_end
+from gateway.cost.month_end import Calendar
 from registry.days import DAY_MS
 from registry.engine_costs.log import NOTHING
 from registry.service import Registry
@@ -20,8 +20,8 @@ LEAST_LOOKED_AT = 28
 class EnginesAhead:
     """Of all tenants that engines cost something for, loaded: busy time, and idle time as the policy has it."""
 
-    ends: Mapping[str, MonthEnd]
-    """By tenant. Booked is what whole days of the month came to, until yesterday."""
+    days: Mapping[str, Sequence[int]]
+    """Tenant → nano-dollars by day, from `calendar.history` to today, which is 0: of whole days alone."""
     uncosted_attempts: int
     """Of the days that were looked at, on engines without a cost: they are in no figure."""
 
@@ -44,4 +44,4 @@ def engines_ahead(registry: Registry, calendar: Calendar) -> EnginesAhead:
             if line.kind in PAID_BY_TENANTS and line.loaded_nano:
                 of = days.setdefault(line.tenant, [0] * (calendar.today - calendar.history + 1))
                 of[line.day - calendar.history] += line.loaded_nano
-    return EnginesAhead({tenant: month_end(of, calendar) for tenant, of in days.items()}, uncosted)
+    return EnginesAhead(days, uncosted)

@@ -40,7 +40,7 @@ class TenantForecast:
 
 @dataclass(frozen=True, slots=True)
 class Forecasts:
-    """Of all tenants that used anything in the last 91 days, or that engines cost something for; or of one."""
+    """Of all tenants that used anything in the last 91 days, or that engines cost something for; or of some."""
 
     month_starts_ms: int
     month_ends_ms: int
@@ -50,6 +50,8 @@ class Forecasts:
     engine_uncosted: int
     """Attempts of days that were looked at on engines without a cost, all tenants'."""
     tenants: tuple[TenantForecast, ...]
+    of_tenants: int
+    """That there are, with those that were left out."""
 
 
 def forecasts(
@@ -57,10 +59,14 @@ def forecasts(
     now_ms: int,
     *,
     tenant: str | None = None,
+    most: int | None = None,
     baselines: Sequence[str] = (),
     price_version: str | None = None,
 ) -> Forecasts:
-    """Of the month that is running. Raises `NotFound` for a tenant, baseline or version that there is not."""
+    """Of the month that is running; with `most` of so many tenants alone, those that were charged most in it, else
+    those that engines cost most for: a tenant's month is milliseconds of arithmetic. Raises `NotFound` for a tenant,
+    baseline or version that there is not.
+    """
     if tenant is not None:
         registry.tenants.get(tenant)
     calendar = Calendar.at(now_ms)
@@ -68,20 +74,27 @@ def forecasts(
     version = price_version or registry.baselines.version()
     known = [known_baseline(registry, name, version, now_ms, tenant=tenant) for name in dict.fromkeys(baselines)]
     charged = ((one.tenant, one.day, one.tariff_nano if one.unpriced < one.requests else None) for one in usage)
-    tariff = _ends(by_day(charged, calendar), calendar)
+    tariff = by_day(charged, calendar)
     tokens = tokens_by_day(usage)
-    listed = {one.name: _ends(by_day(_listed(one, tokens), calendar), calendar) for one in known}
+    listed = {one.name: by_day(_listed(one, tokens), calendar) for one in known}
     engines = engines_ahead(registry, calendar)
-    costly = engines.ends.keys() if tenant is None else engines.ends.keys() & {tenant}
+    costly = engines.days.keys() if tenant is None else engines.days.keys() & {tenant}
     counts: dict[str, list[int]] = {name: [0, 0] for name in {one.tenant for one in usage} | costly}
     for one in usage:
         if one.day >= calendar.first:
             of = counts[one.tenant]
             of[:] = of[0] + one.requests, of[1] + one.unpriced
-    found = []
-    for name, (requests, unpriced) in sorted(counts.items()):
-        ends = {baseline: of.get(name) for baseline, of in listed.items()}
-        found.append(TenantForecast(name, requests, tariff.get(name), engines.ends.get(name), ends, unpriced))
+    found = [
+        TenantForecast(
+            name,
+            counts[name][0],
+            _end(tariff.get(name), calendar),
+            _end(engines.days.get(name), calendar),
+            {baseline: _end(of.get(name), calendar) for baseline, of in listed.items()},
+            counts[name][1],
+        )
+        for name in _dearest(counts, (tariff, engines.days), calendar, most)
+    ]
     return Forecasts(
         calendar.first * DAY_MS,
         calendar.end * DAY_MS,
@@ -89,17 +102,32 @@ def forecasts(
         tokens_said(known),
         engines.uncosted_attempts,
         tuple(found),
+        len(counts),
     )
+
+
+def _dearest(
+    names: Iterable[str], figures: Sequence[Mapping[str, Sequence[int]]], calendar: Calendar, most: int | None
+) -> list[str]:
+    """By name, those that come to most this month by the first of the figures that tells them apart."""
+    if most is None:
+        return sorted(names)
+    month = calendar.first - calendar.history
+
+    def comes_to(name: str) -> list[int]:
+        return [-sum(of.get(name, ())[month:]) for of in figures]
+
+    return sorted(sorted(names, key=lambda name: (comes_to(name), name))[:most])
+
+
+def _end(days: Sequence[int] | None, calendar: Calendar) -> MonthEnd | None:
+    return None if days is None else month_end(days, calendar)
 
 
 def _listed(baseline: Baseline, tokens: Mapping[tuple[str, int], Tokens]) -> Iterator[tuple[str, int, int | None]]:
     for (tenant, day), of in tokens.items():
         exact = listed_nano(baseline, tenant, day, of)
         yield tenant, day, None if exact is None else half_up(exact)
-
-
-def _ends(days: Mapping[str, Sequence[int]], calendar: Calendar) -> dict[str, MonthEnd]:
-    return {tenant: month_end(of, calendar) for tenant, of in days.items()}
 
 
 def jumps(registry: Registry, now_ms: int, *, tenant: str | None = None, days: int = 1) -> tuple[Jump, ...]:

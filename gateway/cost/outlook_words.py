@@ -32,6 +32,7 @@ def forecast_document(found: Forecasts) -> dict[str, Any]:
         "price_version": found.price_version,
         "engine_uncosted": found.engine_uncosted,
         "tenants": [_tenant(one) for one in found.tenants],
+        "of_tenants": found.of_tenants,
     }
 
 

@@ -148,9 +148,7 @@ def _only(tenants: Collection[str] | None) -> str | None:
     return next(iter(tenants)) if tenants is not None and len(tenants) == 1 else None
 
 
-def _lines(
-    db: Database, by: str, since_ms: int, until_ms: int, tenants: Collection[str] | None
-) -> list[UsageLine]:
+def _lines(db: Database, by: str, since_ms: int, until_ms: int, tenants: Collection[str] | None) -> list[UsageLine]:
     totals: dict[_LineKey, list[int]] = {}
     with db.read() as session:
         between = usage_between(session, since_ms, until_ms)

@@ -14,6 +14,9 @@ TenantOption = typer.Option(None, "--tenant", help="Only this tenant.")
 
 def forecast(
     tenant: str | None = TenantOption,
+    most: int | None = typer.Option(
+        None, "--most", min=1, help="Only so many tenants: those that were charged most this month."
+    ),
     baselines: list[str] = typer.Option(
         [], "--baseline", help="What it would come to there; several times for several."
     ),
@@ -29,7 +32,9 @@ def forecast(
 
     with open_registry() as registry:
         look_up(registry, baselines, price_version)
-        found = forecasts(registry, now_ms(), tenant=tenant, baselines=baselines, price_version=price_version)
+        found = forecasts(
+            registry, now_ms(), tenant=tenant, most=most, baselines=baselines, price_version=price_version
+        )
     if json_output:
         print_json(forecast_document(found))
         return
@@ -61,6 +66,8 @@ def forecast(
         "UNPRICED",
     )
     print_table(headings, rows, empty="no usage in the last 91 days")
+    if left_out := found.of_tenants - len(found.tenants):
+        say("", f"and {left_out:,} more, charged less")
     say("", f"model: {MODEL}")
     if found.engine_uncosted:
         say(f"engine cost: {found.engine_uncosted:,} attempts on engines without a cost are not in it")

@@ -63,6 +63,7 @@ def test_a_forecast_is_of_each_tenant_and_an_anomaly_has_its_cause(stack: Stack,
     (acme,) = forecast["tenants"]
     assert (acme["tenant"], acme["tariff"]["days"]) == ("acme", 40)
     assert set(acme["baselines"]) == {"ft:gpt-4o-mini"}
+    assert admin.get("/cost/forecast", most=1, baseline="ft:gpt-4o-mini") == forecast
     (jump,) = admin.get("/cost/anomalies", days=5)["anomalies"]
     assert (jump["tenant"], jump["amount"], jump["expected"]) == ("acme", "20", "1")
     assert {"was", "is", "cause"} <= set(jump["parts"][0])

@@ -96,7 +96,8 @@ class ForecastDocument(Shape):
     engine_uncosted: int = Field(
         description="Attempts on engines without a cost, in the days that engine costs are made of; in no figure."
     )
-    tenants: list[TenantAhead]
+    tenants: list[TenantAhead] = Field(description="By name.")
+    of_tenants: int = Field(description="That there are, with those that `most` left out.")
 
 
 class JumpPart(Shape):
@@ -184,11 +185,16 @@ def add_cost_analysis(router: APIRouter, office: Office) -> None:
 
     @router.get("/cost/forecast", response_model=ForecastDocument)
     def show_forecast(
-        tenant: Tenant = None, baseline: Baselines = None, price_version: PriceVersion = None
+        tenant: Tenant = None,
+        most: Annotated[
+            int | None, Query(ge=1, description="Only so many tenants: those that were charged most this month.")
+        ] = None,
+        baseline: Baselines = None,
+        price_version: PriceVersion = None,
     ) -> Response:
         """What each tenant's month will come to, with an interval."""
         look_ups.look_up(names_in(baseline), price_version)
-        return answered(office, ForecastQuestion(tenant, baseline, price_version))
+        return answered(office, ForecastQuestion(tenant, most, baseline, price_version))
 
     @router.get("/cost/anomalies", response_model=AnomaliesDocument)
     def show_anomalies(

@@ -60,7 +60,9 @@ class UsageDocument(Shape):
     """A page of lines, by tenant and name."""
 
     by: By = Field(description="What a line stands for.")
-    tenant: str | None = Field(description="The only tenant that is shown; null: several, or all and _system, our own probes.")
+    tenant: str | None = Field(
+        description="The only tenant that is shown; null: several, or all and _system, our own probes."
+    )
     since_ms: int = Field(description="Beginning of the window, in milliseconds since the epoch.")
     until_ms: int = Field(description="Its end, exclusive, in milliseconds since the epoch.")
     lines: list[UsageLineDocument]

@@ -86,9 +86,10 @@ class ReportQuestion:
 
 @dataclass(frozen=True, slots=True)
 class ForecastQuestion:
-    """What each tenant's month will come to."""
+    """What each tenant's month will come to, or that of the `most` dearest."""
 
     tenant: str | None = None
+    most: int | None = None
     baseline: str | None = None
     price_version: str | None = None
 
@@ -98,6 +99,7 @@ class ForecastQuestion:
             registry,
             now_ms(),
             tenant=self.tenant,
+            most=self.most,
             baselines=names_in(self.baseline),
             price_version=self.price_version,
         )
