@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dashboard.pages.experiments.making import plan_of
-from dashboard.pages.experiments.one import points, sequence, signed_percent
+from dashboard.pages.experiments.one import evidence, points, sequence, signed_percent
 from dashboard.sessions import Person
 from gateway.admin_key import admin_key
 from registry.experiments.infos import Decision, ExperimentInfo
@@ -250,6 +250,23 @@ def test_a_sequence_is_drawn_in_points_with_its_margin_and_without_intervals_tha
     assert "200 units" not in drawn
     assert "begins with 200 units" in str(sequence({**told, "looks": {"1.1": []}}, {"control": "1.0"}))
     assert (points(None), points(0.0), signed_percent(-0.123)) == ("–", "0 points", "−12.3 %")
+
+
+def test_what_is_not_as_it_should_be_is_said_so_and_not_as_if_it_was() -> None:
+    def told(*, acts: bool) -> list[tuple[str, str]]:
+        log_e = 9.3 if acts else 0.7
+        arms = {"of": "sample ratio", "log_e": log_e, "acts_at": 4.6, "acts": acts, "failed": None}
+        fails = {"of": "1.1", "log_e": log_e, "acts_at": 9.2, "acts": acts, "failed": (7, 2)}
+        return [(one.name, one.kind) for one in evidence([arms, fails], "1.0")]
+
+    assert told(acts=False) == [
+        ("Arms got the units that were planned", "good"),
+        ("1.1 fails no more than by chance: 7 units, and 2 of 1.0", "good"),
+    ]
+    assert told(acts=True) == [
+        ("Arms did not get the units that were planned", "bad"),
+        ("1.1 fails more than by chance: 7 units, and 2 of 1.0", "bad"),
+    ]
 
 
 def test_a_form_that_leaves_all_open_is_a_plan_of_treatments_and_a_metric() -> None:

@@ -108,7 +108,7 @@ async def view(request: Request) -> Mapping[str, Any]:
         "chart": sequence(outlook["sequence"], info["plan"]),
         "primary": list(_verdicts(info["plan"]["metric"]["name"], found.get("primary", {}))),
         "guards": [one for metric, by in found.get("guardrails", {}).items() for one in _verdicts(metric, by)],
-        "evidence": list(_evidence(outlook["evidence"], info["plan"]["control"])),
+        "evidence": list(evidence(outlook["evidence"], info["plan"]["control"])),
         "steps": info["plan"]["ramp"],
         "spent": _spent(info, outlook["arms"]),
         "decisions": log["decisions"][::-1],
@@ -179,11 +179,14 @@ def _verdicts(metric: str, by_arm: Mapping[str, Mapping[str, Any]]) -> Iterator[
         yield Guard(metric, arm, said, kind, verdict["text"])
 
 
-def _evidence(told: Sequence[Mapping[str, Any]], control: str) -> Iterator[Evidence]:
+def evidence(told: Sequence[Mapping[str, Any]], control: str) -> Iterator[Evidence]:
+    """Of the API's: what should be so, or that it is not."""
     for one in told:
-        name, failed = "Arms got the units that were planned", one["failed"]
+        acts, failed = one["acts"], one["failed"]
+        name = f"Arms {'did not get' if acts else 'got'} the units that were planned"
         if failed is not None:
-            name = f"{one['of']} fails no more than chance: {failed[0]} units, and {failed[1]} of {control}"
+            chance = "more than by chance" if acts else "no more than by chance"
+            name = f"{one['of']} fails {chance}: {failed[0]} units, and {failed[1]} of {control}"
         log_e, acts_at = one["log_e"], one["acts_at"]
         if acts_at is None:
             yield Evidence(name, float(one["acts"]), "acts" if one["acts"] else "does not act", _kind(one, 0.0))
