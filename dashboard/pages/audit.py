@@ -88,7 +88,7 @@ def _what(method: str | None, route: str, path: str | None) -> str:
     *inside, last = words
     if method != "POST":
         return f"{VERBS.get(method, method)} {_one(last)}"
-    return f"add {_one(last)}" if last.endswith("s") else f"{last} {_one(inside[0])}"
+    return f"add {_one(last)}" if last.endswith("s") else " ".join([last, *map(_one, inside[:1])])
 
 
 def _one(things: str) -> str:

@@ -60,6 +60,7 @@ def test_a_log_in_which_nothing_is_like_that_says_so(operator: Visitor) -> None:
         ("POST", "/experiments/{experiment_id}/{action}", "/experiments/7/pause", "pause experiment"),
         ("POST", "/keys/{key_id}/rotate", "/keys/key-1/rotate", "rotate key"),
         ("POST", "/swaps", "/swaps", "promote"),
+        ("POST", "/playground", "/playground", "playground"),
         ("POST", "/cost/engines", "/cost/engines", "set the cost of engines"),
         ("PUT", "/limits/{scope:path}", "/limits/adapter:acme/triage", "set limit"),
         ("PATCH", "/tenants/{tenant}", "/tenants/acme", "change tenant"),
