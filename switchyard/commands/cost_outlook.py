@@ -9,14 +9,13 @@ from switchyard.console import print_json, print_table, say
 from switchyard.options import JsonFlag
 from switchyard.registry_access import open_registry
 
+MostOption = typer.Option(None, "--most", min=1, help="Only so many tenants: those that were charged most this month.")
 TenantOption = typer.Option(None, "--tenant", help="Only this tenant.")
 
 
 def forecast(
     tenant: str | None = TenantOption,
-    most: int | None = typer.Option(
-        None, "--most", min=1, help="Only so many tenants: those that were charged most this month."
-    ),
+    most: int | None = MostOption,
     baselines: list[str] = typer.Option(
         [], "--baseline", help="What it would come to there; several times for several."
     ),
