@@ -103,7 +103,8 @@ async def test_probes_of_an_engine_that_left_and_came_back_in_one_term_are_all_b
 def test_operators_see_probes_counters_and_usage(stack: Stack) -> None:
     admin = Admin(stack.house, stack.url, stack.http)
     (before,) = admin.get("/engines")["engines"]
-    assert stack.chat("triage").status_code == 200
+    answer = stack.chat("triage")
+    assert answer.status_code == 200
 
     def looked_at() -> Any:
         (engine,) = admin.get("/engines")["engines"]
@@ -114,7 +115,7 @@ def test_operators_see_probes_counters_and_usage(stack: Stack) -> None:
     assert engine["probes"]["asked"] > 0
     assert engine["probes"]["prompt_tokens"] > 0
     assert engine["prompt_tokens"] > before["prompt_tokens"]
-    wait_until("usage to be shipped", lambda: stack.house.usage(tenant="acme"))
+    stack.house.usage_of(answer.headers["x-request-id"])
     document = admin.get("/usage", by="version", tenant="acme")
     assert (document["by"], document["next"]) == ("version", None)
     assert {"acme/triage@1.0"} <= {line["name"] for line in document["lines"]}
