@@ -30,40 +30,37 @@ async def in_background(
 ) -> None:
     """Store that the response is queued, tell the client, and `answer`, whether or not the client is there.
 
-    The request keeps its places and what it holds, as any other does. Raises what `answer` raises, `RateLimited`
-    when too many run, and `NotStored`.
+    The request keeps its places and what it holds, as any other does. Raises what `answer` raises, and `NotStored`.
     """
-    tenant = admitted.principal.tenant
-    with archive.runs.place(tenant):
-        queued = _without_output(admitted, "queued", None)
+    queued = _without_output(admitted, "queued", None)
+    try:
+        await store(archive, desk, turn_of(archive, admitted, keeping, queued))
+    except BaseException:  # who gave up on it may find it stored all the same, and nobody makes it
+        _end(archive, admitted, keeping, _without_output(admitted, "cancelled", None))
+        raise
+    run = admitted.principal.tenant, queued.id
+    with archive.runs.watched(run):
+        admitted.call.let_go()
+        if not admitted.request.stream:
+            await respond.answer_now(queued.document)
+        archive.writer.leave(partial(archive.responses.begin, *run))
         try:
-            await store(archive, desk, turn_of(archive, admitted, keeping, queued))
-        except BaseException:  # who gave up on it may find it stored all the same, and nobody makes it
-            _end(archive, admitted, keeping, _without_output(admitted, "cancelled", None))
+            await answer()
+        except ApiError as error:
+            made = cast("KeptAnswer | None", respond.reader)
+            ended = _without_output(admitted, "failed", error) if made is None else made.broken_off(error)
+            _end(archive, admitted, keeping, ended)
             raise
-        run = tenant, queued.id
-        with archive.runs.watched(run):
-            admitted.call.let_go()
-            if not admitted.request.stream:
-                await respond.answer_now(queued.document)
-            archive.writer.leave(partial(archive.responses.begin, *run))
-            try:
-                await answer()
-            except ApiError as error:
-                made = cast("KeptAnswer | None", respond.reader)
-                ended = _without_output(admitted, "failed", error) if made is None else made.broken_off(error)
-                _end(archive, admitted, keeping, ended)
-                raise
-            except asyncio.CancelledError as error:
-                if archive.runs.is_unwanted(run):
-                    _uncancel()
-                    raise NotWanted("The response was cancelled or deleted.", code="response_cancelled") from None
-                why = REVOKED if error.args == (KEY_OVER,) else STOPPED
-                _end(archive, admitted, keeping, _without_output(admitted, "failed", why))
-                raise
-            except Exception:
-                _end(archive, admitted, keeping, _without_output(admitted, "failed", FAULT))
-                raise
+        except asyncio.CancelledError as error:
+            if archive.runs.is_unwanted(run):
+                _uncancel()
+                raise NotWanted("The response was cancelled or deleted.", code="response_cancelled") from None
+            why = REVOKED if error.args == (KEY_OVER,) else STOPPED
+            _end(archive, admitted, keeping, _without_output(admitted, "failed", why))
+            raise
+        except Exception:
+            _end(archive, admitted, keeping, _without_output(admitted, "failed", FAULT))
+            raise
 
 
 def _without_output(admitted: Admitted, status: Status, error: ApiError | None) -> Answered:

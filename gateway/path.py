@@ -86,7 +86,8 @@ async def _begin(admitted: Admitted, house: House, respond: Respond) -> None:
             raise
     else:
         answering = partial(_answer, admitted, house, respond, respond)
-        await in_background(admitted, keeping, house.archive, house.desk, respond, answering)
+        with house.admission.background.place(admitted.principal.tenant):
+            await in_background(admitted, keeping, house.archive, house.desk, respond, answering)
 
 
 async def _answer_seen(admitted: Admitted, house: House, respond: Respond, shadow: ShadowEntry) -> None:

@@ -67,14 +67,6 @@ class Few:
         self._most = most
         self._taken: Counter[str] = Counter()
 
-    def of(self, name: str) -> int:
-        """How many there are of a name."""
-        return self._taken[name]
-
-    def total(self) -> int:
-        """How many there are of all names."""
-        return self._taken.total()
-
     def take(self, name: str) -> GiveBack | None:
         """One more; `None` when there are as many as may be."""
         if self._taken[name] >= self._most:

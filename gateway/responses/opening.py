@@ -15,8 +15,7 @@ from registry.service import Registry
 def archive_of(settings: GatewaySettings, registry: Registry, worker_id: str) -> Archive:
     """The archive of one worker."""
     responses = registry.responses
-    most, most_of_tenant = (max(1, n // 2) for n in (settings.max_in_flight, settings.max_in_flight_per_tenant))
-    runs = Runs(worker_id, most, most_of_tenant, responses.going_on)
+    runs = Runs(worker_id, responses.going_on)
     quota = Quota(responses.amounts, Most(settings.max_stored_records, settings.max_stored_bytes))
     writer, thoughts = Writer(responses.save), Thoughts(registry.keyring)
     return Archive(responses, registry.conversations, Lookups(), writer, runs, quota, thoughts, settings.response_days)

@@ -9,9 +9,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.errors import RateLimited
 from gateway.handoffs import CLIENT_GONE
-from gateway.turns import Few
 
 log = logging.getLogger("switchyard.responses")
 LOOK_S = 0.5
@@ -23,31 +21,13 @@ Run = tuple[str, str]
 class Runs:
     """Of one process. Not for threads."""
 
-    def __init__(self, worker: str, most: int, most_of_tenant: int, going_on: Callable[[str], set[Run]]) -> None:
-        """At most so many run at once. `going_on` asks the database, and blocks, what of a worker's is to go on."""
+    def __init__(self, worker: str, going_on: Callable[[str], set[Run]]) -> None:
+        """`going_on` asks the database, and blocks, what of a worker's is to go on."""
         self.worker = worker
-        self._most = most
         self._going_on = going_on
-        self._running = Few(most_of_tenant)
         self._tasks: dict[Run, asyncio.Task[None]] = {}
         self._unwanted: set[Run] = set()
         self._some = asyncio.Event()
-
-    @contextmanager
-    def place(self, tenant: str) -> Iterator[None]:
-        """Room for one more, until the end of the block. Raises `RateLimited`."""
-        leave = self._running.take(tenant) if self._running.total() < self._most else None
-        if leave is None:
-            used = self._running.of(tenant)
-            raise RateLimited(
-                f"{used} responses of this tenant are made in the background; no more can be begun now.",
-                code="concurrency_limit",
-                retry_after_s=5,
-            )
-        try:
-            yield
-        finally:
-            leave()
 
     @contextmanager
     def watched(self, run: Run) -> Iterator[None]:

@@ -75,14 +75,17 @@ class Place:
 class Admission:
     """A request takes a place among `bodies` while its body is under way, and one among `requests` when it is there:
     so half-sent bodies keep out nobody's whole ones. What is kept has `documents` until it is read, so that it can be
-    asked for while a tenant's requests have all of its places, and may run in the background. Files are bytes on
-    their way for long, and have their own. `bytes` is what requests and answers in one piece take of memory.
+    asked for while a tenant's requests have all of its places, and may run in the background. What is made in the
+    `background` has a place there too: it goes on for long, and leaves half of the requests' to what somebody waits
+    for. Files are bytes on their way for long, and have their own. `bytes` is what requests and answers in one piece
+    take of memory.
     """
 
     bytes: BytesInFlight
 
     bodies: Places
     requests: Places
+    background: Places
     documents: Places
     uploads: Places
     downloads: Places
@@ -94,6 +97,9 @@ class Admission:
             bytes=bytes_,
             bodies=Places("unfinished bodies", most_bodies, most_bodies),
             requests=Places("requests", most_requests, most_requests_of_tenant),
+            background=Places(
+                "responses in the background", max(1, most_requests // 2), max(1, most_requests_of_tenant // 2)
+            ),
             documents=Places("unread documents", MOST_DOCUMENTS, MOST_DOCUMENTS),
             uploads=Places("file uploads", MOST_FILES, MOST_FILES_OF_TENANT),
             downloads=Places("file downloads", MOST_FILES, MOST_FILES_OF_TENANT),

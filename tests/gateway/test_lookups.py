@@ -32,7 +32,7 @@ async def test_who_asks_and_goes_gets_no_more_threads_than_who_waits() -> None:
     going_on.set()
     await next_one
     assert len(began) == AT_ONCE + 1
-    await wait_until_async("every turn to be given back", lambda: not lookups._waiting.total())
+    await wait_until_async("every turn to be given back", lambda: not lookups._waiting._taken)
     lookups.close()
 
 

@@ -13,6 +13,7 @@ import pytest
 from openai import OpenAI
 from openai.types.responses import Response
 
+from gateway.steps.admit import Places
 from tests.support.stack import Stack, locked
 from tests.support.waiting import wait_until
 
@@ -159,12 +160,20 @@ def test_what_is_wrong_with_it_is_said_at_once(client: OpenAI, stack: Stack) -> 
     assert refused.value.param == "background"
 
 
-def test_a_tenant_has_a_bounded_number_of_them(client: OpenAI, slow: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive(slow).runs._running, "_most", 1)
+def places(stack: Stack) -> Places:
+    assert stack.gateway.house is not None
+    return stack.gateway.house.admission.background
+
+
+def test_however_many_a_tenant_begins_others_can_begin_one(
+    client: OpenAI, slow: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places(slow), "most", 2)
     queued = begin(client)
-    with pytest.raises(openai.RateLimitError, match="made in the background"):
+    with pytest.raises(openai.RateLimitError, match="1 responses in the background of this tenant are in flight"):
         begin(client)
-    client.responses.cancel(queued.id)
+    with places(slow).place("globex"):
+        client.responses.cancel(queued.id)
 
 
 def test_who_goes_while_it_is_stored_leaves_none_that_nobody_makes(stack: Stack) -> None:
@@ -176,7 +185,7 @@ def test_who_goes_while_it_is_stored_leaves_none_that_nobody_makes(stack: Stack)
         with socket.create_connection((address.hostname, address.port)) as gone:
             gone.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             wait_until("it to be stored", lambda: stored.writer._writes_since_s is not None)
-        wait_until("the gateway to know", lambda: not stored.runs._running.total())
+        wait_until("the gateway to know", lambda: not places(stack).taken)
     wait_until("all to be stored", lambda: not stored.writer._waiting)
     assert not stored.responses.going_on(stored.runs.worker)
 
