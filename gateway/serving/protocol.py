@@ -224,7 +224,7 @@ class BoundedProtocol(PlainProtocol):
         cycle = self._serving
         return cycle is self.cycle and cycle is not None and not self._in_head and not cycle.response_started
 
-    def on_head(self) -> None:
+    def on_headers_complete(self) -> None:
         """The head is whole: stop the clock. Raises `ConnectionError` when too many requests wait for their turn."""
         self._in_head = False
         self._spare_bytes = SMALL_PIECES * PIECE_BYTES
@@ -232,7 +232,7 @@ class BoundedProtocol(PlainProtocol):
         self._stop_clock()
         if len(self.pipeline) >= MOST_PIPELINED:
             raise ConnectionError("too many pipelined requests")  # nothing else stops the parser
-        super().on_head()
+        super().on_headers_complete()
         if self.scope["method"] == "CONNECT":  # nobody knows what its sender takes the next bytes for
             self.cycle.keep_alive = False
         self.headers = []  # trailers come here, and are no headers
@@ -250,11 +250,12 @@ class BoundedProtocol(PlainProtocol):
         if self.cycle.response_complete:
             self._unwanted_bytes += len(body)
 
-    def on_end(self) -> None:
+    def on_message_complete(self) -> None:
         """The next bytes are the next request's head."""
-        super().on_end()
-        self._barren_bytes = 0
-        self._in_head = True
+        super().on_message_complete()
+        if not self._offered:
+            self._barren_bytes = 0
+            self._in_head = True
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP; but in the middle of an answer there is nothing to be said, and the answer that is
