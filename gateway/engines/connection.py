@@ -42,12 +42,10 @@ class EngineClient:
         self.heard_at_s = time.monotonic()
         """When the engine last sent anything, or the last request went out to an engine that had none."""
 
-    def post(self, path: bytes, headers: bytes, body: Body, *, head_timeout_s: float) -> Exchange:
-        """One POST as an async context. `headers` are whole lines ending in CRLF."""
-        return self.request(b"POST", path, headers, body, head_timeout_s=head_timeout_s)
-
-    def request(self, method: bytes, path: bytes, headers: bytes, body: Body, *, head_timeout_s: float) -> Exchange:
-        """Of any method, as `post`."""
+    def request(
+        self, path: bytes, headers: bytes, body: Body, *, head_timeout_s: float, method: bytes = b"POST"
+    ) -> Exchange:
+        """One request as an async context. `headers` are whole lines ending in CRLF."""
         head = b"%b %b HTTP/1.1\r\n%bContent-Length: %d\r\n%b\r\n" % (
             method,
             path,
@@ -99,12 +97,18 @@ class EngineClient:
 class Exchange:
     """One request and its answer. Entered, status and headers are there; left, the socket is free or closed."""
 
+    status: int
+    """HTTP status of the answer."""
+    headers: dict[bytes, bytes]
+    """Headers of the answer, lower-case names."""
+    _connection: EngineConnection
+    """That has the answer."""
+
     def __init__(self, client: EngineClient, head: bytes, body: Body, head_timeout_s: float) -> None:
         self._client = client
         self._head = head
         self._body = body
         self._head_timeout_s = head_timeout_s
-        self._connection: EngineConnection | None = None
         self._sent_s = 0.0
         """When the request went out, on the loop's clock."""
         self.sent = False
@@ -142,39 +146,23 @@ class Exchange:
                 raise self._too_late() from None
             raise
         self._connection = connection
+        self.status, self.headers = connection.status, connection.headers
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Free the connection."""
-        if self._connection is not None:
-            self._client.give_back(self._connection)
+        self._client.give_back(self._connection)
 
     def _too_late(self) -> EngineTimeout:
         return EngineTimeout(f"the engine did not begin an answer within {self._head_timeout_s:g} s")
-
-    @property
-    def connection(self) -> EngineConnection:
-        """The connection in use."""
-        assert self._connection is not None, "the exchange was not entered"
-        return self._connection
-
-    @property
-    def status(self) -> int:
-        """HTTP status of the answer."""
-        return self.connection.status
-
-    @property
-    def headers(self) -> dict[bytes, bytes]:
-        """Headers of the answer, lower-case names."""
-        return self.connection.headers
 
     async def gathered(self) -> bytes:
         """Much of the body at once, `b""` at its end: all of it must have come `head_timeout_s` after the request went
         out. Raises `EngineBroke`, `EngineTimeout`.
         """
-        connection = self.connection
+        connection = self._connection
         try:
             await connection.wait_until_gathered(self._sent_s + self._head_timeout_s)
         except TimeoutError:
@@ -183,7 +171,7 @@ class Exchange:
 
     def unread(self) -> bytes:
         """What has come of the body and was not read."""
-        connection = self.connection
+        connection = self._connection
         return connection.read() if connection.unread else b""
 
     async def some(self, idle_timeout_s: float) -> bytes:
@@ -191,7 +179,7 @@ class Exchange:
         `idle_timeout_s` within it, and `EngineTimeout` when it did not begin in time: engines send the head of a stream
         long before its first byte.
         """
-        connection = self.connection
+        connection = self._connection
         if not connection.readable:
             try:
                 await connection.wait_until_readable(idle_timeout_s if self._begun else self._head_timeout_s)
@@ -208,9 +196,9 @@ class Exchange:
         Raises what `take` raises, and `EngineBroke` as `some`.
         """
         try:
-            await self.connection.pass_on(take, idle_timeout_s)
+            await self._connection.pass_on(take, idle_timeout_s)
         except TimeoutError:
-            self.connection.close()
+            self._connection.close()
             raise _silent(idle_timeout_s) from None
 
     async def body(self, idle_timeout_s: float, most_bytes: int) -> bytes:

@@ -45,12 +45,12 @@ class EngineConnection(asyncio.Protocol):
         self._owner = owner
         self._loop = asyncio.get_running_loop()
         self._news = News(self._loop)
+        self._parser = httptools.HttpResponseParser(self)
         self.transport: asyncio.Transport | None = None
         self.closed = False
         self._begin_answer()
 
     def _begin_answer(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
         self.headers: dict[bytes, bytes] = {}
         self.status = 0
         self.complete = False
@@ -164,6 +164,7 @@ class EngineConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wake the reader, which finds out."""
         self._end()
+        del self._parser  # it leads back here: both would wait for the garbage collector
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; bytes that are no HTTP end the answer with a fault."""

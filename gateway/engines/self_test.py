@@ -68,7 +68,7 @@ async def _post(
     try:
         async with (
             asyncio.timeout(PROBE_TIMEOUT_S),
-            client.post(path, headers, (orjson.dumps(body),), head_timeout_s=PROBE_TIMEOUT_S) as exchange,
+            client.request(path, headers, (orjson.dumps(body),), head_timeout_s=PROBE_TIMEOUT_S) as exchange,
         ):
             return exchange.status, await exchange.body(PROBE_TIMEOUT_S, MOST_BYTES)
     except (EngineUnreachable, EngineBroke, TimeoutError) as error:

@@ -49,11 +49,11 @@ class EngineTransport(httpx.AsyncBaseTransport):
         lines = (b"%b: %b\r\n" % line for line in request.headers.raw if line[0].lower() not in _SAID_BY_THE_CONNECTION)
         read_s: float = request.extensions["timeout"]["read"]
         exchange = self._client.request(
-            request.method.encode(),
             request.url.raw_path,
             b"".join(lines),
             (await request.aread(),),
             head_timeout_s=read_s,
+            method=request.method.encode(),
         )
         with _as_httpx():
             await exchange.__aenter__()

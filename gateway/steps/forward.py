@@ -98,7 +98,7 @@ class Forward:
         self._context = engine.status.max_model_len
         most = most_of(request, admitted.bill, self._context, bounds.engine_token_bytes)
         count.most_prompt, count.most_completion, self._left_bytes = most
-        self._exchange: Exchange = engine.client.post(
+        self._exchange: Exchange = engine.client.request(
             kind.paths[dialect.asks],
             b"X-Request-Id: %b\r\n%b" % (admitted.call.engine_request_id.encode(), admitted.call.trace),
             _written(admitted, engine, engine_name),

@@ -29,7 +29,7 @@ async def engine(answer: Answer, *, idle_limit: int = 256) -> AsyncIterator[tupl
 
 
 def post(client: EngineClient, body: bytes = b"{}", *, head_timeout_s: float = DEADLINE_S) -> Exchange:
-    return client.post(PATH, b"X-Request-Id: 7\r\n", (body,), head_timeout_s=head_timeout_s)
+    return client.request(PATH, b"X-Request-Id: 7\r\n", (body,), head_timeout_s=head_timeout_s)
 
 
 async def body_of(client: EngineClient, body: bytes = b"{}") -> bytes:

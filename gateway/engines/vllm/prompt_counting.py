@@ -51,7 +51,7 @@ def questions(body: Mapping[str, Any], understood: Set[str]) -> Questions | None
 
 async def count(client: EngineClient, body: bytes, timeout_s: float) -> int | None:
     """The count, which is an answer's first field: the ids behind it are read and dropped. `None`: it was refused."""
-    async with client.post(INFERENCE_PATHS["tokenize"], b"", (body,), head_timeout_s=timeout_s) as exchange:
+    async with client.request(INFERENCE_PATHS["tokenize"], b"", (body,), head_timeout_s=timeout_s) as exchange:
         found, head = None, b""
         while data := await exchange.some(timeout_s):
             if found is None and len(head) < 256:
