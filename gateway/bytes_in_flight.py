@@ -91,15 +91,19 @@ class HeldBytes:
             self._budget.take(self.tenant, count - self._answered)
             self._answered = count
 
+    def give_back(self) -> None:
+        """All of them: the request is over."""
+        if self._asked or self._answered:
+            self.asked(0)
+            self.answered(0)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._asked or self._answered:
-            self.asked(0)
-            self.answered(0)
+        self.give_back()
 
 
 NOT_COUNTED = HeldBytes(None, "")

@@ -13,6 +13,7 @@ from gateway.handoffs import Admitted, Call, Principal, Sink, Usage
 from gateway.house import House
 from gateway.in_background import in_background
 from gateway.keeping import KeptAnswer
+from gateway.steps.admit import Stay
 from gateway.steps.assign import assign, stands_in
 from gateway.steps.attempt import attempt
 from gateway.steps.authenticate import authenticate
@@ -30,33 +31,36 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
     principal = respond.principal = authenticate(call.key, known_by)
     call.known(principal.tenant)
     house.admission.requests.look(principal.tenant)
-    with await house.limits.enter(known_by, principal), house.admission.bytes.held_for(principal.tenant) as held:
-        with house.admission.bodies.place(principal.tenant):
-            body = await call.body(held)
-            respond.read_s = time.perf_counter()
-        with house.admission.requests.place(principal.tenant):
-            request = await parse(house.desk, principal, call, body, house.caps, held)
-            del body
-            respond.set_request(request)
-            if request.keeping is not None:
-                request = await recall(house, principal, request, request.keeping)
-            catalog, principal = _as_of_now(call, house, known_by, principal)
-            target = house.targets.of(principal, request.model, catalog)
-            unit = house.units.of(call, request, target.split) if target.split else None
-            arm, unit_hash = assign(target, unit, principal.key_id, request.metadata)
-            # No await since the catalog was read: who knows of a newer one has counted every request on an older one.
-            with house.fleet.in_flight.given(arm.version.id if arm.version else None):
-                respond.describe(arm)
-                request, bill = await hold(house, catalog, principal, arm, request)
-                with bill:
-                    request = await seal(house.desk, principal, request, held)
-                    respond.expect(request, bill.headers)
-                    house.pings.watch(respond)
-                    with house.scorer.tapping(call, target, arm, unit_hash) as tap:
-                        admitted = Admitted(
-                            call, principal, request, target, arm, bill, unit, unit_hash, tap, held=held
-                        )
-                        await _begin(admitted, house, respond)
+    with await house.limits.enter(known_by, principal), Stay(house.admission, principal.tenant) as stay:
+        body = await call.body(stay.held)
+        respond.read_s = time.perf_counter()
+        stay.has_body()
+        request = await parse(house.desk, principal, call, body, house.caps, stay.held)
+        del body
+        respond.set_request(request)
+        if request.keeping is not None:
+            request = await recall(house, principal, request, request.keeping)
+        catalog, principal = _as_of_now(call, house, known_by, principal)
+        target = house.targets.of(principal, request.model, catalog)
+        unit = house.units.of(call, request, target.split) if target.split else None
+        arm, unit_hash = assign(target, unit, principal.key_id, request.metadata)
+        # No await since the catalog was read: who knows of a newer one has counted every request on an older one.
+        with house.fleet.in_flight.given(arm.version.id if arm.version else None):
+            respond.describe(arm)
+            request, bill = await hold(house, catalog, principal, arm, request)
+            with bill:
+                request = await seal(house.desk, principal, request, stay.held)
+                respond.expect(request, bill.headers)
+                house.pings.watch(respond)
+                tap = house.scorer.tap(call, target, arm, unit_hash)
+                try:
+                    admitted = Admitted(
+                        call, principal, request, target, arm, bill, unit, unit_hash, tap, held=stay.held
+                    )
+                    await _begin(admitted, house, respond)
+                finally:
+                    if tap is not None:
+                        house.scorer.untap(tap)
 
 
 def _as_of_now(call: Call, house: House, known_by: Catalog, principal: Principal) -> tuple[Catalog, Principal]:

@@ -7,7 +7,6 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -37,27 +36,7 @@ IDLE_S = 60.0
 """Without an answer to look at the process ends."""
 RANDOM_DIGITS = 4
 """Of a request's id, the last: they are random (`gateway.api.request_ids`)."""
-UNTAPPED: nullcontext[None] = nullcontext()
 FAILED = Complaint(logging.getLogger("switchyard.scoring"))
-
-
-class Tapping:
-    """Counts a request whose answer is kept, while it goes on, and when it ends without a whole answer."""
-
-    __slots__ = ("_scorer", "_tap")
-
-    def __init__(self, scorer: Scorer, tap: Tap) -> None:
-        self._scorer = scorer
-        self._tap = tap
-
-    def __enter__(self) -> Tap:
-        self._scorer.tapped += 1
-        return self._tap
-
-    def __exit__(self, *_: object) -> None:
-        self._scorer.tapped -= 1
-        if not self._tap.is_whole:
-            self._scorer.became["broken off"] += 1
 
 
 class Scorer:
@@ -89,28 +68,35 @@ class Scorer:
         self.tapped = 0
         """Requests under way whose answers are kept."""
 
-    def tapping(self, call: Call, target: Target, arm: Arm, unit_hash: str | None) -> Tapping | nullcontext[None]:
-        """A context for a request; its value keeps an answer that is to be looked at, and is `None` of another.
-        `unit_hash`: of the unit by which a split has chosen the arm.
+    def tap(self, call: Call, target: Target, arm: Arm, unit_hash: str | None) -> Tap | None:
+        """What keeps the answer to a request, if it is to be looked at, until `untap`. `unit_hash`: of the unit by
+        which a split has chosen the arm.
         """
         split = target.split
         is_tried = unit_hash is not None and split is not None and split.policy is not None
         if not is_tried and (target.checks is None or not _by_chance(call.request_id, target.checks.share)):
-            return UNTAPPED
+            return None
         version = target.version
         assert version is not None  # checks and experiments are an adapter's
         if version.adapter_id in self._full and self._clock_s() < self._second + 1:  # as of most that come in floods
             self.became["too many"] += 1
-            return UNTAPPED
+            return None
         if call.dialect.asks not in TEXT:
             if call.dialect.uses_tokens:
                 self.became["not text"] += 1
-            return UNTAPPED
+            return None
         if self.tapped >= MOST_TAPPED:
             self.became["dropped"] += 1
-            return UNTAPPED
+            return None
         self._keep(version.adapter_id)
-        return Tapping(self, Tap(call.request_id, target, arm, unit_hash))
+        self.tapped += 1
+        return Tap(call.request_id, target, arm, unit_hash)
+
+    def untap(self, tap: Tap) -> None:
+        """The request has ended, with a whole answer or without."""
+        self.tapped -= 1
+        if not tap.is_whole:
+            self.became["broken off"] += 1
 
     def _keep(self, adapter: int) -> None:
         """One more answer of this adapter is kept in this second."""

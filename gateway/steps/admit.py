@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from gateway.bytes_in_flight import BytesInFlight
+from gateway.bytes_in_flight import BytesInFlight, HeldBytes
 from gateway.errors import Overloaded, RateLimited
 
 MOST_FILES, MOST_FILES_OF_TENANT = 16, 4
@@ -41,34 +43,28 @@ class Places:
             )
         raise Overloaded("The gateway is full.", code="gateway_full", retry_after_s=1)
 
-    def place(self, tenant: str) -> Place:
-        """A place, to be used as a context. Raises as `look`."""
+    def take(self, tenant: str) -> None:
+        """A place, until `leave`. Raises as `look`."""
         self.look(tenant)
-        return Place(self, tenant)
+        self.taken += 1
+        self.by_tenant[tenant] = self.by_tenant.get(tenant, 0) + 1
 
+    def leave(self, tenant: str) -> None:
+        """Give a place back."""
+        self.taken -= 1
+        if left := self.by_tenant[tenant] - 1:
+            self.by_tenant[tenant] = left
+        else:
+            del self.by_tenant[tenant]
 
-class Place:
-    """A place that is given back whatever happens."""
-
-    __slots__ = ("_places", "_tenant")
-
-    def __init__(self, places: Places, tenant: str) -> None:
-        self._places = places
-        self._tenant = tenant
-
-    def __enter__(self) -> None:
-        self._places.taken += 1
-        by_tenant = self._places.by_tenant
-        by_tenant[self._tenant] = by_tenant.get(self._tenant, 0) + 1
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._places.taken -= 1
-        by_tenant = self._places.by_tenant
-        by_tenant[self._tenant] -= 1
-        if not by_tenant[self._tenant]:
-            del by_tenant[self._tenant]
+    @contextmanager
+    def place(self, tenant: str) -> Iterator[None]:
+        """A place while the block runs. Raises as `look`."""
+        self.take(tenant)
+        try:
+            yield
+        finally:
+            self.leave(tenant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +100,41 @@ class Admission:
             uploads=Places("file uploads", MOST_FILES, MOST_FILES_OF_TENANT),
             downloads=Places("file downloads", MOST_FILES, MOST_FILES_OF_TENANT),
         )
+
+
+class Stay:
+    """A context around one request to a model, from before its body is read: its place, and the bytes that it holds."""
+
+    __slots__ = ("_admission", "_place", "_tenant", "held")
+
+    def __init__(self, admission: Admission, tenant: str) -> None:
+        self._admission = admission
+        self._tenant = tenant
+        self._place: Places | None = None
+        """Among what it has its place."""
+        self.held = HeldBytes(admission.bytes, tenant)
+
+    def __enter__(self) -> Stay:
+        """Its body is under way. Raises as `Places.look`."""
+        bodies = self._admission.bodies
+        bodies.take(self._tenant)
+        self._place = bodies
+        return self
+
+    def has_body(self) -> None:
+        """Its body is there. Raises as `Places.look`."""
+        self._leave()
+        requests = self._admission.requests
+        requests.take(self._tenant)
+        self._place = requests
+
+    def _leave(self) -> None:
+        if self._place is not None:
+            self._place.leave(self._tenant)
+            self._place = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+        self.held.give_back()

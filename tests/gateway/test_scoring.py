@@ -203,20 +203,19 @@ def test_all_answers_of_an_experiment_are_looked_at_and_the_base_as_an_arm_is_of
     base = Arm("tiny", "b", None, Assignment(3, "base", 0.5))
     about = Target("a", None, None, VERSION, "production", split)
     chooser = Scorer(cast("Outcomes", None), 1, Counter())
-    with chooser.tapping(call, about, base, "ab" * 16) as tap:
-        assert tap is not None
-        assert chooser.tapped == 1
+    tap = chooser.tap(call, about, base, "ab" * 16)
+    assert tap is not None
+    assert chooser.tapped == 1
+    chooser.untap(tap)
     assert chooser.tapped == 0
     tenant, outcome = scorer._outcomes_of(tap, Finding({}, "too long"))[0]
     assert (tenant, outcome.said.metric, outcome.said.value) == ("acme", "unscored", 1.0)
     assert outcome.subject == Subject(7, "0" * 32, 3, "base", "ab" * 16)
     plain = about._replace(split=replace(split, policy=None))
     for target, chosen, unit_hash in ((plain, base, "ab" * 16), (about, base._replace(assignment=None), None)):
-        with chooser.tapping(call, target, chosen, unit_hash) as tap:
-            assert tap is None
+        assert chooser.tap(call, target, chosen, unit_hash) is None
     chooser.tapped = MOST_TAPPED
-    with chooser.tapping(call, about, base, "ab" * 16) as tap:
-        assert tap is None
+    assert chooser.tap(call, about, base, "ab" * 16) is None
 
 
 async def _nothing(_held: HeldBytes) -> bytes:

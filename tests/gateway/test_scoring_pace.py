@@ -41,8 +41,9 @@ def test_of_an_adapter_only_so_many_answers_are_looked_at_in_a_second_whatever_t
     chooser = Scorer(cast("Outcomes", None), 1, counted, lambda: now_s[0])
 
     def kept(target: Target, arm: Arm) -> bool:
-        with chooser.tapping(call, target, arm, "ab" * 16) as tap:
-            return tap is not None
+        if (tap := chooser.tap(call, target, arm, "ab" * 16)) is not None:
+            chooser.untap(tap)
+        return tap is not None
 
     assert all(kept(about, arms[number % 2]) for number in range(MOST_A_SECOND))
     assert [kept(about, arm) for arm in arms] == [False, False]
