@@ -18,7 +18,7 @@ from gateway.api.admin import admin_router
 from gateway.api.admin.auth import AdminGate
 from gateway.api.admin.office import Office
 from gateway.api.asgi import Message, Receive, Send
-from gateway.api.body_clock import BodyClock
+from gateway.api.body_clock import BodyBounds, BodyClock
 from gateway.api.conversations import conversations_router
 from gateway.api.cors import TENANT_ROUTES, Cors
 from gateway.api.credentials import refuse_two_keys
@@ -300,13 +300,13 @@ def _house(
     archive: Archive,
     tracing: Tracing | None,
 ) -> House:
-    metrics, units = Metrics(), Units()
+    metrics, units, caps = Metrics(), Units(), Caps()
     levels = Levels(
         metrics, watch, journal, units, worker.lines, worker.slots, None if tracing is None else tracing.outbox
     )
     return House(
         settings=settings,
-        caps=Caps(),
+        caps=caps,
         catalog=watch,
         fleet=worker,
         admission=Admission.of(
@@ -326,7 +326,9 @@ def _house(
         journal=journal,
         pings=Pings(settings.stream_ping_s),
         keys_at_work=KeysAtWork(lambda: watch.current, ends=settings.end_streams_of_keys),
-        body_clock=BodyClock(),
+        body_clock=BodyClock(
+            BodyBounds(caps.max_body_bytes, settings.body_timeout_s, settings.body_min_bytes_per_s)
+        ),
         metrics=metrics,
         telling=Telling(gateway_name(settings.port), metrics, levels, worker.link),
         refused=RefusalCounts(metrics, registry.refusals.add),

@@ -8,7 +8,7 @@ from typing import cast
 
 from gateway.api.respond import Respond
 from gateway.errors import ApiError, NotStored, Overloaded
-from gateway.fleet.view import EngineView
+from gateway.fleet.view import EngineView, Given
 from gateway.handoffs import Admitted, Call, Principal, Sink, Usage
 from gateway.house import House
 from gateway.in_background import in_background
@@ -45,7 +45,7 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
         unit = house.units.of(call, request, target.split) if target.split else None
         arm, unit_hash = assign(target, unit, principal.key_id, request.metadata)
         # No await since the catalog was read: who knows of a newer one has counted every request on an older one.
-        with house.fleet.in_flight.given(arm.version.id if arm.version else None):
+        with Given(house.fleet.in_flight, arm):
             respond.describe(arm)
             request, bill = await hold(house, catalog, principal, arm, request)
             with bill:
@@ -132,7 +132,7 @@ async def _answer(admitted: Admitted, house: House, respond: Respond, sink: Sink
     if arm is None:
         raise tries.refusal()
     # No await since the catalog was read, as in `serve`: nobody is sent to a version that was replaced meanwhile.
-    with house.fleet.in_flight.given(arm.version.id if arm.version else None):
+    with Given(house.fleet.in_flight, arm):
         respond.describe_anew(arm)
         await _answer(admitted._replace(arm=arm), house, respond, sink, tries.number)
 

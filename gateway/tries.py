@@ -64,10 +64,13 @@ class Tries:
         self._fleet, self._settings = means.fleet, means.settings
         request = admitted.request
         self._line = self._fleet.lines.of(admitted.arm.base_digest) if request.dialect.uses_tokens else None
-        self._asker = _asker(admitted, self._settings)
+        principal, settings = admitted.principal, self._settings
+        patience_s = settings.turn_wait_batch_s if request.batch else settings.turn_wait_s
+        self._asker = Asker(principal.tenant, principal.weight, request.batch, max(1, request.choices), patience_s)
         has_room = _always if self._line is None else partial(self._line.has_room, self._asker)
         self._load = EngineLoad(self._fleet.in_flight.by_engine, has_room, self._fleet.slots.has_one)
-        self._dispute = Dispute(self._fleet, admitted.principal.tenant, admitted.call.dialect.name)
+        self._dispute: Dispute | None = None
+        """Since an engine has refused or failed it."""
         self._failure = "no healthy engine serves its base model"
         self._unable = self._lacking()
         """URLs of engines that lack what it needs, or have failed it."""
@@ -128,7 +131,7 @@ class Tries:
         if isinstance(error, ApiError):
             if relayed or error.in_vain:
                 raise error
-            self._dispute.refused(engine_url, error)
+            self._disputed().refused(engine_url, error)
             self._unable.add(engine_url)
         elif isinstance(error, AdapterMissing):  # the engine may load it again, so it stays eligible
             self._fleet.lost(engine_url, error.engine_name)
@@ -153,11 +156,16 @@ class Tries:
             self._fleet.lied(engine_url, error.breach, self._admitted.principal.tenant)
         if not isinstance(error, CannotLoad):
             self._note_failure(engine_url)
-            self._dispute.failed(engine_url)
+            self._disputed().failed(engine_url)
         if relayed:
             raise EngineFailed("The engine broke off in the middle of its answer.", code="engine_broke") from error
         self._unable.add(engine_url)
         self._failure = "its engine does not answer, or cannot load it"
+
+    def _disputed(self) -> Dispute:
+        if self._dispute is None:
+            self._dispute = Dispute(self._fleet, self._admitted.principal.tenant, self._admitted.call.dialect.name)
+        return self._dispute
 
     def _note_failure(self, engine_url: str) -> None:
         self._fleet.breaker.failed(engine_url, time.monotonic())
@@ -166,11 +174,12 @@ class Tries:
     def served(self, engine_url: str) -> None:
         """The engine has answered."""
         self._fleet.breaker.forget(engine_url)
-        self._dispute.served()
+        if self._dispute is not None:
+            self._dispute.served()
 
     def refusal(self) -> ApiError:
         """What the client gets when no engine is left."""
-        return self._dispute.unless_settled(self._unavailable())
+        return self._disputed().unless_settled(self._unavailable())
 
     def _unavailable(self) -> Overloaded:
         return Overloaded(
@@ -182,12 +191,6 @@ class Tries:
 
 def _always(_engine: EngineView) -> bool:
     return True
-
-
-def _asker(admitted: Admitted, settings: GatewaySettings) -> Asker:
-    principal, request = admitted.principal, admitted.request
-    patience_s = settings.turn_wait_batch_s if request.batch else settings.turn_wait_s
-    return Asker(principal.tenant, principal.weight, request.batch, max(1, request.choices), patience_s)
 
 
 def _too_long(limit_s: float) -> AnswerTimeout:

@@ -1,9 +1,11 @@
-"""One clock for all bodies that are under way: a timer for each costs more than to read a short one."""
+"""How long a body may take, and one clock for all that are under way: a timer for each costs more than to read a short
+one.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 LOOK_EVERY_S = 0.1
 
@@ -18,10 +20,21 @@ class Reading(Protocol):
         """It has."""
 
 
+class BodyBounds(NamedTuple):
+    """Of one body."""
+
+    max_bytes: int
+    timeout_s: float
+    bytes_per_s: float
+    """Fewer are too slow."""
+
+
 class BodyClock:
     """It runs only while there are any, and gives one up at most `LOOK_EVERY_S` late."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: BodyBounds) -> None:
+        self.bounds = bounds
+        """Of each."""
         self._readings: set[Reading] = set()
         self._runs = False
 

@@ -20,31 +20,21 @@ class ClientGone(Exception):
     """The client hung up before its request was complete."""
 
 
-class BodyBounds:
-    """Of one request: its bytes, the seconds that it may take, and how many bytes a second are not too slow."""
-
-    __slots__ = ("bytes_per_s", "max_bytes", "timeout_s")
-
-    def __init__(self, max_bytes: int, timeout_s: float, bytes_per_s: float) -> None:
-        self.max_bytes = max_bytes
-        self.timeout_s = timeout_s
-        self.bytes_per_s = bytes_per_s
-
-
 class Client:
     """Of one request, which is served in one task: that is cancelled when the client hangs up, or sends too slowly."""
 
-    __slots__ = ("_bounds", "_clock", "_fault", "_on_disconnect", "_receive", "_serving", "due_s", "hold_back", "known")
+    __slots__ = ("_clock", "_fault", "_on_disconnect", "_receive", "_serving", "due_s", "hold_back", "key", "known")
 
-    def __init__(self, scope: Mapping[str, Any], receive: Receive, bounds: BodyBounds, clock: BodyClock) -> None:
+    def __init__(self, scope: Mapping[str, Any], receive: Receive, clock: BodyClock) -> None:
         self._receive = receive
         self._on_disconnect: Callable[[Callable[[], None] | None], None] = scope["extensions"][ON_DISCONNECT]
         self.known: Callable[[str], None] = scope["extensions"][ON_KNOWN]
         """Is told whose key was sent."""
         self.hold_back: Callable[[Callable[[], None] | None], None] = scope["extensions"][ON_HELD_BACK]
         """Is told that the answer comes late, by what to call when the client goes, or now, by `None`."""
-        self._bounds = bounds
         self._clock = clock
+        self.key: str | None = None
+        """That was sent."""
         self._serving: asyncio.Task[Any] | None = None
         self._fault: Exception | None = None
         self.due_s = 0.0
@@ -79,7 +69,7 @@ class Client:
         Raises `PayloadTooLarge`, `TooSlow`, `ClientGone`, and what `HeldBytes.asked` raises.
         """
         began_s = asyncio.get_running_loop().time()
-        self.due_s = began_s + min(BODY_GRACE_S, self._bounds.timeout_s)
+        self.due_s = began_s + min(BODY_GRACE_S, self._clock.bounds.timeout_s)
         self._clock.add(self)
         try:
             body = await self._read(began_s, held)
@@ -97,7 +87,7 @@ class Client:
 
     async def _read(self, began_s: float, held: HeldBytes) -> bytes:
         parts: list[bytes] = []
-        length, bounds = 0, self._bounds
+        length, bounds = 0, self._clock.bounds
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
@@ -118,10 +108,11 @@ class Client:
 
     def give_up(self) -> None:
         """The body takes too long."""
+        bounds = self._clock.bounds
         self._stop(
             TooSlow(
-                f"The body came too slowly: send it within {self._bounds.timeout_s:g} s, and no slower than "
-                f"{self._bounds.bytes_per_s} bytes a second after the first {BODY_GRACE_S:g} s.",
+                f"The body came too slowly: send it within {bounds.timeout_s:g} s, and no slower than "
+                f"{bounds.bytes_per_s} bytes a second after the first {BODY_GRACE_S:g} s.",
                 code="body_timeout",
             )
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.api.addresses import MODEL_NAMED
 from gateway.api.asgi import WRITE_NOW, Receive, Send
-from gateway.api.client import BodyBounds, Client, ClientGone, refuse_too_long
+from gateway.api.client import Client, ClientGone, refuse_too_long
 from gateway.api.codings import Read, codings_of, decoding
 from gateway.api.credentials import KEY_HEADERS, key_of
 from gateway.api.media import refuse_forms
@@ -40,20 +40,19 @@ async def answer(
     began_s = time.perf_counter()
     respond = Respond(send, dialect, began_s=began_s, ids=ids, write_now=scope["extensions"][WRITE_NOW])
     house.metrics.came()
-    settings = house.settings
-    bounds = BodyBounds(house.caps.max_body_bytes, settings.body_timeout_s, settings.body_min_bytes_per_s)
-    client = Client(scope, receive, bounds, house.body_clock)
+    client = Client(scope, receive, house.body_clock)
     span = None
     was_late = False
     if house.tracing is not None:
         span = request_spans.begin(house.tracing, scope["method"], scope["headers"])
     try:
         call = _call(scope, dialect, client, ids, house, span)
-        house.keys_at_work.begin(call.key, client)
+        client.key = call.key
+        house.keys_at_work.clients.add(client)
         try:
             await client.while_listening(serve(call, house, respond))
         finally:  # before its end is told: what is told to a wrong key may take a second
-            house.keys_at_work.end(call.key, client)
+            house.keys_at_work.clients.discard(client)
     except ApiError as error:
         error.let_go()
         if respond.attempt is None:

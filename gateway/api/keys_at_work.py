@@ -1,4 +1,4 @@
-"""Which requests are under way with which key: they end with it, wherever they are."""
+"""Requests under way end with their key, wherever they are."""
 
 from __future__ import annotations
 
@@ -15,29 +15,14 @@ EVERY_S = 0.25
 
 
 class KeysAtWork:
-    """Of one worker. A key with nothing under way is forgotten."""
+    """Of one worker."""
 
     def __init__(self, catalog: Callable[[], Catalog], *, ends: bool) -> None:
         """`ends`: whether requests end with their key; else they finish."""
         self._catalog = catalog
         self._ends = ends
-        self._clients: dict[str, set[Client]] = {}
-
-    def begin(self, key: str | None, client: Client) -> None:
-        """A request with this key is under way, until its `end`. Costs a fraction of a microsecond."""
-        if key is not None:
-            clients = self._clients.get(key)
-            if clients is None:
-                clients = self._clients[key] = set()
-            clients.add(client)
-
-    def end(self, key: str | None, client: Client) -> None:
-        """It is over."""
-        if key is not None:
-            clients = self._clients[key]
-            clients.discard(client)
-            if not clients:
-                del self._clients[key]
+        self.clients: set[Client] = set()
+        """Of the requests that are under way."""
 
     async def run(self) -> None:
         """End what keys that are over have under way; for ever, or not at all where it may finish."""
@@ -48,12 +33,15 @@ class KeysAtWork:
     def look(self) -> None:
         """End what keys that are over have under way."""
         catalog = self._catalog()
-        for key, clients in self._clients.items():
+        over: dict[str, Unauthenticated] = {}
+        for key in {client.key for client in self.clients if client.key is not None}:
             try:
                 authenticate(key, catalog)
             except Unauthenticated as error:
-                for client in clients:  # which ends in a later turn of the loop
-                    client.end(_over(error))
+                over[key] = error
+        for client in self.clients if over else ():  # each ends in a later turn of the loop
+            if (why := over.get(client.key or "")) is not None:
+                client.end(_over(why))
 
 
 def _over(error: Unauthenticated) -> Unauthenticated:

@@ -100,11 +100,12 @@ def _checked(fields: Fields, given: dict[str, Any], caps: Caps) -> dict[str, Any
     try:
         if unknown:
             body |= _unread(fields, unknown, given, caps)
-        if not any(name in body for name in fields.required):
+        if body.keys().isdisjoint(fields.required):
             _required(given, *fields.required)
     except BadRequest as fault:
         faults.add(fault)
-    faults.settle()
+    if faults:
+        faults.settle()
     return body
 
 

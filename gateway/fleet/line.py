@@ -14,7 +14,6 @@ import asyncio
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from itertools import count, islice
-from types import TracebackType
 from typing import NamedTuple, Protocol
 
 from gateway.errors import NoTurn
@@ -66,11 +65,6 @@ class Seat:
     def __enter__(self) -> Seat:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.let_go()
-
     @property
     def held(self) -> bool:
         """Whether it is the request's now."""
@@ -80,11 +74,13 @@ class Seat:
         """Whether an engine has one that the request may have."""
         return self._home is None or self._home.has_room(self.asker, engine)
 
-    def let_go(self) -> None:
+    def let_go(self, *_: object) -> None:
         """Give it to others, if it is still held: what a request waits for now takes nothing of its engine."""
         if self._line is not None:
             line, self._line = self._line, None
             line.end(self.engine.url, self.asker)
+
+    __exit__ = let_go
 
     async def take_again(self, wish: Wish) -> bool:
         """Have one on the same engine again, in turn; whether it could be had. Raises `NoTurn`."""

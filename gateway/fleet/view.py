@@ -145,23 +145,19 @@ class InFlight:
         """The same for a copy of a request: no use, as nobody has asked for it."""
         return CopyPin(self, (engine, name))
 
-    def given(self, version: int | None) -> Given:
-        """A context around a request that was given this version (`None`: a base model) by the catalog in force."""
-        return Given(self.by_version, version)
-
     def total(self) -> int:
         """Requests running now on all engines."""
         return sum(self.counts.values())
 
 
 class Given:
-    """One request's place in the count of its version, while its block runs."""
+    """A context around a request that was given an arm by the catalog in force: it is counted for the arm's version."""
 
     __slots__ = ("_counts", "_version")
 
-    def __init__(self, counts: dict[int, int], version: int | None) -> None:
-        self._counts = counts
-        self._version = version
+    def __init__(self, in_flight: InFlight, arm: Arm) -> None:
+        self._counts = in_flight.by_version
+        self._version = None if arm.version is None else arm.version.id
 
     def __enter__(self) -> None:
         if self._version is not None:

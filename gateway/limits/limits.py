@@ -293,7 +293,6 @@ class Bill:
     __slots__ = (
         "_held_at_ms",
         "_held_s",
-        "_last_ms",
         "_limits",
         "_reservation",
         "_standing",
@@ -312,7 +311,6 @@ class Bill:
         self._used = 0
         self.price = price
         self._held_s, self._held_at_ms = time.perf_counter(), limits.clock_ms()
-        self._last_ms = day_of(self._held_at_ms)[1] - 1
         self.headers: Headers = ()
         """What its answer says of the limits."""
         if reservation is not None:
@@ -344,7 +342,7 @@ class Bill:
     def now_ms(self) -> int:
         """The time of an attempt that begins now, in milliseconds since the epoch."""
         at_ms = self._held_at_ms + int((time.perf_counter() - self._held_s) * 1000)
-        return at_ms if self._reservation is None else min(at_ms, self._last_ms)
+        return at_ms if self._reservation is None else min(at_ms, day_of(self._held_at_ms)[1] - 1)
 
     def cost(self, usage: Usage, outcome: str) -> int | None:
         """What an attempt costs, in nano-dollars; `None` when no price is known. Failures of ours cost nothing."""

@@ -11,9 +11,6 @@ import httpx
 import orjson
 import pytest
 
-from gateway.api.client import Client
-from gateway.api.keys_at_work import KeysAtWork
-from registry.catalog.snapshot import EMPTY
 from registry.db import now_ms
 from registry.ledger.usage_report import report_usage
 from tests.support.stack import CHAT, MESSAGES, House, Stack, run_stack
@@ -191,14 +188,14 @@ def test_where_the_setting_is_off_answers_finish(house: House) -> None:
         assert asking.ended().endswith(b"data: [DONE]\n\n")
 
 
-def test_a_key_with_nothing_under_way_is_forgotten() -> None:
-    at_work = KeysAtWork(lambda: EMPTY, ends=True)
-    one, two = Client.__new__(Client), Client.__new__(Client)
-    for client in (one, two):
-        at_work.begin("sk-a", client)
-    at_work.end("sk-a", one)
-    assert at_work._clients == {"sk-a": {two}}
-    at_work.end("sk-a", two)
-    at_work.begin(None, one)
-    at_work.end(None, one)
-    assert at_work._clients == {}
+def test_what_is_over_is_forgotten_whoever_has_asked(slow: Stack) -> None:
+    assert slow.gateway.house is not None
+    at_work = slow.gateway.house.keys_at_work
+    _, secret = made(slow)
+    asking = Asking(slow, secret, CHAT, stream=True)
+    wait_until("it to have begun", lambda: asking.got)
+    assert secret in {client.key for client in at_work.clients}
+    slow.faults(token_ms=0)
+    assert asking.ended().endswith(b"data: [DONE]\n\n")
+    assert httpx.post(f"{slow.url}{CHAT}", json={}).status_code == 401
+    wait_until("both to be forgotten", lambda: not at_work.clients)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence, Set
+from functools import cached_property
 from typing import Any
 
 from gateway.api.fields.caps import Caps
@@ -56,7 +57,7 @@ class Dialect(ABC):
     bulky = False
     """Whether its answers are numbers between their ends, and so long that only the ends are looked at."""
 
-    @property
+    @cached_property
     def asks(self) -> Endpoint:
         """The dialect in which engines are asked; another one where this one is translated."""
         return self.name

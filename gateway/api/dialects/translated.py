@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Set
+from functools import cached_property
 from typing import Any
 
 from gateway.api.dialects.chat import Chat
@@ -33,7 +34,7 @@ class Translated(Dialect):
     which the longest that fits counts.
     """
 
-    @property
+    @cached_property
     def asks(self) -> Endpoint:
         """A chat."""
         return Chat.name

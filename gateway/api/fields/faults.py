@@ -26,22 +26,19 @@ class SeveralFaults(BadRequest):
         self.faults = faults
 
 
-class Faults:
-    """Gathers what is wrong, and looks no further when it has found more than a refusal names."""
-
-    def __init__(self) -> None:
-        self._found: list[BadRequest] = []
+class Faults(list[BadRequest]):
+    """What is wrong; it is looked no further when there is more than a refusal names."""
 
     def add(self, fault: BadRequest) -> None:
         """One more. Raises `BadRequest` when these are enough."""
-        self._found += fault.faults if isinstance(fault, SeveralFaults) else [fault]
-        if len(self._found) > MOST_NAMED:
-            raise SeveralFaults(self._found)
+        self.extend(fault.faults if isinstance(fault, SeveralFaults) else (fault,))
+        if len(self) > MOST_NAMED:
+            raise SeveralFaults(self)
 
     def settle(self) -> None:
         """Raise `BadRequest` if there are any."""
-        if self._found:
-            raise self._found[0] if len(self._found) == 1 else SeveralFaults(self._found)
+        if self:
+            raise self[0] if len(self) == 1 else SeveralFaults(self)
 
 
 def each(items: Iterable[T], param: str, check: Callable[[T, str], R]) -> list[R]:

@@ -75,7 +75,8 @@ def messages(value: Any, param: str, caps: Caps) -> list[dict[str, Any]]:
                 kept.append(_message(message, f"{param}[{index}]", caps))
             except BadRequest as fault:
                 faults.add(fault)
-    faults.settle()
+    if faults:
+        faults.settle()
     if not kept:
         raise invalid(param, "a non-empty list of messages", value)
     return kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Set
+from functools import cached_property
 from typing import Any
 
 from gateway.api.dialects.messages.answers import CountReader, MessageReader
@@ -133,7 +134,7 @@ class CountTokens(Unmetered):
     request_id_header = b"request-id"
     answer_begins = b'{"count":'
 
-    @property
+    @cached_property
     def asks(self) -> Endpoint:
         """The count of a chat."""
         return Tokenize.name
