@@ -41,8 +41,8 @@ class Target(NamedTuple):
     """What is looked for in the adapter's answers."""
     arms: Sequence[tuple[int, Arm]] = ()
     """Of its split, each behind the bucket at which its own end: `SplitEntry.ranges`, made once for a catalog."""
-    control: Arm | None = None
-    """What answers who is not in the experiment of its split."""
+    unassigned: Arm | None = None
+    """What answers where no split chooses: there is none, or an experiment that not all are in."""
 
 
 UnitSource = Literal["header", "stored", "conversation_id", "first_turn", "prompt", "end_user", "request", "window"]

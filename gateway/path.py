@@ -13,6 +13,7 @@ from gateway.handoffs import Admitted, Call, Principal, Sink, Usage
 from gateway.house import House
 from gateway.in_background import in_background
 from gateway.keeping import KeptAnswer
+from gateway.sealed_body import SEALED_FROM
 from gateway.steps.admit import Stay
 from gateway.steps.assign import assign, stands_in
 from gateway.steps.attempt import attempt
@@ -49,9 +50,11 @@ async def serve(call: Call, house: House, respond: Respond) -> None:
             respond.describe(arm)
             request, bill = await hold(house, catalog, principal, arm, request)
             with bill:
-                request = await seal(house.desk, principal, request, stay.held)
+                if request.body_bytes >= SEALED_FROM:
+                    request = await seal(house.desk, principal, request, stay.held)
                 respond.expect(request, bill.headers)
-                house.pings.watch(respond)
+                if request.stream:
+                    house.pings.watch(respond)
                 tap = house.scorer.tap(call, target, arm, unit_hash)
                 try:
                     admitted = Admitted(

@@ -22,7 +22,7 @@ class Pings:
         self._open: set[Respond] = set()
 
     def watch(self, respond: Respond) -> None:
-        """From now to its end a stream is not silent for much longer than `every_s`."""
+        """From now to its end this stream is not silent for much longer than `every_s`."""
         if self._every_s:
             respond.keep_open(self._open)
 

@@ -144,10 +144,9 @@ class Respond:
 
     def keep_open(self, streams: set[Respond]) -> None:
         """Be one of the streams that somebody pings, to the end."""
-        if self.streams:
-            self.spoke_s = time.monotonic()
-            self._kept_open_among = streams
-            streams.add(self)
+        self.spoke_s = time.monotonic()
+        self._kept_open_among = streams
+        streams.add(self)
 
     def ping(self) -> None:
         """Send a comment, unless one is under way: that client does not read."""

@@ -13,7 +13,10 @@ from gateway.errors import UnsupportedTransfer
 
 def is_read(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether a body with these headers (names in lower case) is read as it was sent: plain, or once `chunked`."""
-    codings = [value for name, value in headers if name == b"transfer-encoding"]
+    codings = []
+    for name, value in headers:
+        if name == b"transfer-encoding":
+            codings.append(value)
     if not codings or codings == [b"chunked"]:
         return True
     parts = [part.strip().lower() for value in codings for part in value.split(b",")]

@@ -17,22 +17,14 @@ def assign(
     `key_id` and `metadata` are the request's: who is not in the experiment of a split gets its control, unassigned.
     """
     split = target.split
-    if split is None:
-        return _unsplit(target), None
-    assert unit is not None
-    found = placed(split.salt, target.arms, unit.value, split.policy, key_id, metadata)
-    if found is None:
-        assert target.control is not None
-        return target.control, None
-    return found
-
-
-def _unsplit(target: Target) -> Arm:
-    if target.base is not None:
-        return Arm(target.base.name, target.base.digest)
-    version = target.version
-    assert version is not None
-    return Arm(version.name, version.base_digest, version)
+    if split is not None:
+        assert unit is not None
+        found = placed(split.salt, target.arms, unit.value, split.policy, key_id, metadata)
+        if found is not None:
+            return found
+    arm = target.unassigned
+    assert arm is not None
+    return arm, None
 
 
 def stands_in(target: Target, arm: Arm) -> Arm | None:

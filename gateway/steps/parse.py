@@ -13,7 +13,6 @@ from gateway.bytes_in_flight import HeldBytes
 from gateway.desk import LARGE_BYTES, Desk
 from gateway.errors import ApiError
 from gateway.handoffs import Call, InferenceRequest, Principal
-from gateway.sealed_body import SEALED_FROM
 from gateway.sealed_request import held_bytes, is_sealed, sealed
 from gateway.splits.units import opening_of
 
@@ -51,11 +50,9 @@ def _sealed(parse: Callable[[], InferenceRequest]) -> InferenceRequest:
 
 
 async def seal(desk: Desk, principal: Principal, request: InferenceRequest, held: HeldBytes) -> InferenceRequest:
-    """The same request with a long body as bytes, which alone are counted from now on. Raises `RateLimited` or
+    """The same request with its long body as bytes, which alone are counted from now on. Raises `RateLimited` or
     `Overloaded` where earlier turns have made it longer than there is room.
     """
-    if request.body_bytes < SEALED_FROM:
-        return request
     if not is_sealed(request):
         request = await desk.do(principal.tenant, request.body_bytes, partial(sealed, request))
     held.asked(held_bytes(request))

@@ -61,7 +61,9 @@ def resolve(principal: Principal, model: str, catalog: Catalog) -> Target:
     if version.quarantined is not None and split is None:
         raise Quarantined(version.name, version.quarantined)
     target = Target(model, mapped_to, None, version, ref.alias, split, shadow, adapter.checks)
-    return target if split is None else _with_arms(target, version, split)
+    if split is None:
+        return target._replace(unassigned=Arm(version.name, version.base_digest, version))
+    return _with_arms(target, version, split)
 
 
 def _with_arms(target: Target, version: VersionEntry, split: SplitEntry) -> Target:
@@ -70,7 +72,7 @@ def _with_arms(target: Target, version: VersionEntry, split: SplitEntry) -> Targ
     if split.policy is None:
         return target._replace(arms=arms)
     control = split.policy.control
-    return target._replace(arms=arms, control=Arm(control.public_name, control.base_digest, control.version))
+    return target._replace(arms=arms, unassigned=Arm(control.public_name, control.base_digest, control.version))
 
 
 def _arm(arm: SplitArm, through: VersionEntry, assignment: Assignment) -> Arm:
@@ -84,4 +86,4 @@ def _resolve_base(principal: Principal, model: str, mapped_to: str | None, base:
             param="model",
             code="missing_scope",
         )
-    return Target(model, mapped_to, base, None, None, None)
+    return Target(model, mapped_to, base, None, None, None, unassigned=Arm(base.name, base.digest))
