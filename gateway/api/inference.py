@@ -70,7 +70,8 @@ async def answer(
         log.exception("request %s failed in the gateway", ids.own)
         await respond.fail(ApiError("The gateway failed on this request; it is our fault.", code="internal_error"))
     finally:
-        await respond.stop_pings()
+        if respond.streams:
+            await respond.stop_pings()
         took_s = time.perf_counter() - began_s
         house.metrics.answered(dialect.name, respond, took_s)
         noted = house.requests.on and not was_late

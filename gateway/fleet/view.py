@@ -131,20 +131,6 @@ class InFlight:
     awaited: set[tuple[str, str]] = field(default_factory=set)
     """Names that have left the routes and had requests then."""
 
-    def pin(self, engine: str, name: str, version: int | None) -> Pin:
-        """A hold on an adapter, which may not be unloaded from the engine before it is released."""
-        if version is not None:
-            use = self.uses.get((engine, version))
-            if use is None:
-                use = self.uses[engine, version] = Use()
-            use.requests += 1
-            use.newest_s = time.monotonic()
-        return Pin(self, (engine, name))
-
-    def pin_for_copy(self, engine: str, name: str) -> Pin:
-        """The same for a copy of a request: no use, as nobody has asked for it."""
-        return CopyPin(self, (engine, name))
-
     def total(self) -> int:
         """Requests running now on all engines."""
         return sum(self.counts.values())
@@ -173,16 +159,22 @@ class Given:
 
 
 class Pin:
-    """One request's hold on one adapter of one engine, from construction to `release`."""
+    """One request's hold on one adapter of one engine, which is not unloaded from construction to `release`."""
 
-    __slots__ = ("_in_flight", "_key", "name")
+    __slots__ = ("_in_flight", "_key")
 
-    def __init__(self, in_flight: InFlight, key: tuple[str, str]) -> None:
+    def __init__(self, in_flight: InFlight, engine: str, name: str, version: int | None) -> None:
+        """`version` is used, if it is one."""
         self._in_flight = in_flight
-        self._key = key
-        self.name = key[1]
+        self._key = key = engine, name
         in_flight.counts[key] = in_flight.counts.get(key, 0) + 1
-        in_flight.by_engine[key[0]] = in_flight.by_engine.get(key[0], 0) + 1
+        in_flight.by_engine[engine] = in_flight.by_engine.get(engine, 0) + 1
+        if version is not None:
+            use = in_flight.uses.get((engine, version))
+            if use is None:
+                use = in_flight.uses[engine, version] = Use()
+            use.requests += 1
+            use.newest_s = time.monotonic()
 
     def release(self) -> None:
         """Give the hold back."""
@@ -199,14 +191,16 @@ class Pin:
 
 
 class CopyPin(Pin):
-    """The hold of a copy of a request. It is no load that requests would be placed by."""
+    """The hold of a copy of a request. It is no load that requests would be placed by, and no use, as nobody has asked
+    for it.
+    """
 
     __slots__ = ()
 
-    def __init__(self, in_flight: InFlight, key: tuple[str, str]) -> None:
-        super().__init__(in_flight, key)
-        in_flight.by_engine[key[0]] -= 1
-        in_flight.copies[key] = in_flight.copies.get(key, 0) + 1
+    def __init__(self, in_flight: InFlight, engine: str, name: str) -> None:
+        super().__init__(in_flight, engine, name, None)
+        in_flight.by_engine[engine] -= 1
+        in_flight.copies[engine, name] = in_flight.copies.get((engine, name), 0) + 1
 
     def release(self) -> None:
         """Give the hold back."""

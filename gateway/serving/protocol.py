@@ -50,13 +50,16 @@ class Cycle(RequestResponseCycle):
         """
         self._on_disconnect = call
         if call is None:
-            scope: Any = self.scope
-            scope.pop("extensions", None)  # it leads back to this cycle: both would wait for the garbage collector
-            return
-        if self.disconnected:
+            self._let_go()
+        elif self.disconnected:
             call()
         else:
             self.flow.resume_reading()
+
+    def _let_go(self) -> None:
+        """Of the extensions, which lead back to this cycle: all of it would wait for the garbage collector."""
+        scope: Any = self.scope
+        scope.pop("extensions", None)
 
     def hold_back(self, call: Callable[[], None]) -> None:
         """Keep nothing of the body, and read what is left of it when the answer is given; call this when the client
@@ -142,6 +145,8 @@ class Cycle(RequestResponseCycle):
         if ends:
             self.response_complete = True
             self.message_event.set()
+            if self._on_disconnect is None:  # else who listens lets go
+                self._let_go()
             if not self.keep_alive:
                 self.transport.close()
             self.on_response()

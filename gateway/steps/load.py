@@ -15,7 +15,7 @@ from gateway.fleet.breaker import Breaker
 from gateway.fleet.line import Lines, OnEngine, Seat
 from gateway.fleet.second_asks import SecondAsks
 from gateway.fleet.slots import NOBODY
-from gateway.fleet.view import ColdAdapterFailed, FleetView, InFlight, Pin
+from gateway.fleet.view import ColdAdapterFailed, CopyPin, FleetView, InFlight, Pin
 from gateway.handoffs import Arm, Endpoint
 from registry.catalog.snapshot import VersionEntry
 from telemetry.spans import Span, part_of
@@ -103,9 +103,9 @@ class Load:
         # No await since the look-up: a name that is pinned was in the view that our next report will confirm.
         version, in_flight = self._arm.version, self._fleet.in_flight
         if self._is_copy:
-            self._pin = in_flight.pin_for_copy(self._engine_url, name)
+            self._pin = CopyPin(in_flight, self._engine_url, name)
         else:
-            self._pin = in_flight.pin(self._engine_url, name, version.id if version else None)
+            self._pin = Pin(in_flight, self._engine_url, name, version.id if version else None)
         if self._seat is not None and not self._seat.held:
             await self._have_seat_again(self._seat)
         return name

@@ -10,7 +10,7 @@ from gateway.engines.connection import EngineClient
 from gateway.engines.engine import Engine, EngineStatus
 from gateway.experiments.shadow.room import Load, choose, why_stop
 from gateway.fleet.homes import Homes
-from gateway.fleet.view import EngineView, FleetView, InFlight
+from gateway.fleet.view import CopyPin, EngineView, FleetView, InFlight, Pin
 
 A, B, C = (f"http://127.0.0.1:{port}" for port in (1, 2, 3))
 CANDIDATE = 7
@@ -74,7 +74,7 @@ def test_a_copy_ends_when_something_waits_for_it(there: FleetView, load: Load, w
 def test_a_copy_holds_its_adapter_and_is_neither_a_use_nor_a_load() -> None:
     released: list[int] = []
     in_flight = InFlight(on_released=lambda: released.append(1))
-    mine, other = in_flight.pin_for_copy(A, "a-7"), in_flight.pin(A, "a-7", CANDIDATE)
+    mine, other = CopyPin(in_flight, A, "a-7"), Pin(in_flight, A, "a-7", CANDIDATE)
     assert (in_flight.counts, in_flight.copies) == ({(A, "a-7"): 2}, {(A, "a-7"): 1})
     assert in_flight.by_engine == {A: 1}
     assert in_flight.uses[A, CANDIDATE].requests == 1
