@@ -326,9 +326,7 @@ def _house(
         journal=journal,
         pings=Pings(settings.stream_ping_s),
         keys_at_work=KeysAtWork(lambda: watch.current, ends=settings.end_streams_of_keys),
-        body_clock=BodyClock(
-            BodyBounds(caps.max_body_bytes, settings.body_timeout_s, settings.body_min_bytes_per_s)
-        ),
+        body_clock=BodyClock(BodyBounds(caps.max_body_bytes, settings.body_timeout_s, settings.body_min_bytes_per_s)),
         metrics=metrics,
         telling=Telling(gateway_name(settings.port), metrics, levels, worker.link),
         refused=RefusalCounts(metrics, registry.refusals.add),
