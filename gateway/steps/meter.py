@@ -120,6 +120,7 @@ class Meter:
             self._unit_hash,
         )
         self._journal.settle(self._attempt_id, self._kind, ended(end))
+        del self._request  # the request log may have this attempt for a while, and would keep the body
 
     @property
     def first_bytes_s(self) -> float | None:
