@@ -101,7 +101,7 @@ class Exchange:
     """HTTP status of the answer."""
     headers: dict[bytes, bytes]
     """Headers of the answer, lower-case names."""
-    _connection: EngineConnection
+    connection: EngineConnection
     """That has the answer."""
 
     def __init__(self, client: EngineClient, head: bytes, body: Body, head_timeout_s: float) -> None:
@@ -145,7 +145,7 @@ class Exchange:
             if isinstance(error, TimeoutError):
                 raise self._too_late() from None
             raise
-        self._connection = connection
+        self.connection = connection
         self.status, self.headers = connection.status, connection.headers
         return self
 
@@ -153,7 +153,7 @@ class Exchange:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Free the connection."""
-        self._client.give_back(self._connection)
+        self._client.give_back(self.connection)
 
     def _too_late(self) -> EngineTimeout:
         return EngineTimeout(f"the engine did not begin an answer within {self._head_timeout_s:g} s")
@@ -162,7 +162,7 @@ class Exchange:
         """Much of the body at once, `b""` at its end: all of it must have come `head_timeout_s` after the request went
         out. Raises `EngineBroke`, `EngineTimeout`.
         """
-        connection = self._connection
+        connection = self.connection
         try:
             await connection.wait_until_gathered(self._sent_s + self._head_timeout_s)
         except TimeoutError:
@@ -171,7 +171,7 @@ class Exchange:
 
     def unread(self) -> bytes:
         """What has come of the body and was not read."""
-        connection = self._connection
+        connection = self.connection
         return connection.read() if connection.unread else b""
 
     async def some(self, idle_timeout_s: float) -> bytes:
@@ -179,7 +179,7 @@ class Exchange:
         `idle_timeout_s` within it, and `EngineTimeout` when it did not begin in time: engines send the head of a stream
         long before its first byte.
         """
-        connection = self._connection
+        connection = self.connection
         if not connection.readable:
             try:
                 await connection.wait_until_readable(idle_timeout_s if self._begun else self._head_timeout_s)
@@ -196,9 +196,9 @@ class Exchange:
         Raises what `take` raises, and `EngineBroke` as `some`.
         """
         try:
-            await self._connection.pass_on(take, idle_timeout_s)
+            await self.connection.pass_on(take, idle_timeout_s)
         except TimeoutError:
-            self._connection.close()
+            self.connection.close()
             raise _silent(idle_timeout_s) from None
 
     async def body(self, idle_timeout_s: float, most_bytes: int) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
@@ -321,7 +321,8 @@ class BoundedProtocol(PlainProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.__class__ = Cycle  # uvicorn makes it, and has no seam for another one
-        served = self._serving = cast(Cycle, cycle)
+        assert isinstance(cycle, Cycle)
+        served = self._serving = cycle
         scope: Any = served.scope
         guest = self._guest
         if guest is not None:

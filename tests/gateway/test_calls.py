@@ -14,7 +14,7 @@ from tests.support.calls import Calls, fewest_calls
 from tests.support.fixtures import usual_stack
 from tests.support.stack import Stack
 
-MOST_OF_A_CHAT, MOST_OF_A_STORED_RESPONSE, MOST_OF_AN_EVENT = 355, 430, 14
+MOST_OF_A_CHAT, MOST_OF_A_STORED_RESPONSE, MOST_OF_AN_EVENT = 305, 370, 14
 TOKENS = 40
 
 

@@ -276,7 +276,7 @@ async def test_a_stream_whose_head_comes_at_once_may_take_as_long_to_begin_as_on
     async with raw_server(answer) as server:
         for patience_s, idle_s, fault in ((5.0, 0.2, None), (0.1, 5.0, EngineTimeout), (0.1, 0.1, EngineTimeout)):
             client = EngineClient(server.url, None)
-            async with client.post(b"/", b"", (b"{}",), head_timeout_s=patience_s) as exchange:
+            async with client.request(b"/", b"", (b"{}",), head_timeout_s=patience_s) as exchange:
                 if fault is None:
                     assert await exchange.body(idle_s, 1 << 27) == token("x") + DONE
                 else:
