@@ -23,7 +23,7 @@ OF_REQUESTS = (
     *("gateway.engines.engine_socket", "gateway.errors", "gateway.responses."),
     *("gateway.billing", "gateway.bytes_in_flight", "gateway.fleet.line", "gateway.limits.limits", "uvicorn."),
 )
-"""Modules whose objects requests make, and of these only requests: what asks how engines are leaves rings of httpx's."""
+"""Modules whose objects only requests make: what asks how engines are leaves rings of httpx's."""
 
 
 @pytest.fixture(scope="module")
