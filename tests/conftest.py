@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.support.authorities",
     "tests.support.fixtures",
     "tests.support.garbage",
+    "tests.support.processor",
     "tests.support.routes",
     "tests.support.sharing",
     "tests.support.temporary",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
 import re
 import subprocess
@@ -16,16 +15,15 @@ from registry.schema import SUBJECTS
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from switchyard.command_line import COMMANDS
+from tests.support.loaded import LOADED, ROOT, loaded_by, loaded_by_each
+from tests.support.migrated import migrated
 
-ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "numpy", "transformers", "peft", "trl", "datasets", "vllm"}
 OURS = {"gateway", "trainer", "loadtest", "dashboard"}
 NOT_FOR_HELP = HEAVY | {"sqlalchemy", "alembic", "obstore", "fastapi", "uvicorn", "httpx"}
 HELP_CPU_S = 1.0
 """Ten times what it takes, so that only a heavy import is told from a busy machine."""
 
-LOADED = "print(json.dumps(sorted(name for name, module in sys.modules.items() if module)))"
-"""`None` in the place of a module says that it must not be imported."""
 RUN = f"""
 import json, sys
 sys.argv = ["switchyard", *sys.argv[1:]]
@@ -36,14 +34,7 @@ except SystemExit:
     pass
 {LOADED}
 """
-
-
-def loaded_by(code: str, *arguments: str) -> set[str]:
-    """Packages and modules that a new process has imported at the end of `code`."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=60, check=True
-    )
-    return set(json.loads(done.stdout.splitlines()[-1]))
+Loaded = dict[tuple[str, ...], set[str]]
 
 
 def test_packages_import_only_what_the_contracts_allow() -> None:
@@ -83,9 +74,16 @@ def test_the_list_of_commands_imports_nothing_but_the_command_line() -> None:
     assert loaded_by(RUN, "--help") & (NOT_FOR_HELP | OURS | {"pydantic"}) == set()
 
 
+@pytest.fixture(scope="module")
+def helps(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    """What the help of each command imports."""
+    cases = [(command, "--help") for command in COMMANDS]
+    return loaded_by_each("import switchyard", RUN, cases, tmp_path_factory.mktemp("helps"))
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_of_a_command_imports_nothing_that_it_works_with(command: str) -> None:
-    assert loaded_by(RUN, command, "--help") & (NOT_FOR_HELP | OURS) == set()
+def test_the_help_of_a_command_imports_nothing_that_it_works_with(helps: Loaded, command: str) -> None:
+    assert helps[command, "--help"] & (NOT_FOR_HELP | OURS) == set()
 
 
 READS = {"alembic", "mako", "obstore", "fastapi", "starlette", "uvicorn", "huggingface_hub", "safetensors", "pygments"}
@@ -94,49 +92,71 @@ READS |= {"rich.console", "rich.table", "rich.text"}
 """What no command needs that only reads the registry: each would cost it tens of milliseconds."""
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        *("tenants list", "keys list", "adapters list", "swaps list", "limits list", "limits budgets", "tariff list"),
-        *("usage", "cost report", "base list", "explain acme/triage --key sk-none"),
-    ],
+READING = (
+    *("tenants list", "keys list", "adapters list", "swaps list", "limits list", "limits budgets", "tariff list"),
+    *("usage", "cost report", "base list", "explain acme/triage --key sk-none"),
 )
-def test_a_command_that_reads_the_registry_imports_what_it_needs_and_no_more(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SWITCHYARD_STATE_DIR", str(tmp_path))
-    with Registry.open(RegistrySettings(state_dir=tmp_path)) as registry:  # its schema is there
+
+
+@pytest.fixture(scope="module")
+def readings(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    """What each of these commands imports, on a registry that is there."""
+    folder = tmp_path_factory.mktemp("readings")
+    with Registry.open(RegistrySettings(state_dir=migrated(folder / "state"))) as registry:
         registry.tenants.create("acme")
         registry.tenants.create_key("acme")
-    assert loaded_by(RUN, *command.split()) & READS == set()
+    cases, settings = [tuple(one.split()) for one in READING], {"SWITCHYARD_STATE_DIR": str(folder / "state")}
+    return loaded_by_each("import switchyard, registry.service", RUN, cases, folder, settings)
+
+
+@pytest.mark.parametrize("command", READING)
+def test_a_command_that_reads_the_registry_imports_what_it_needs_and_no_more(readings: Loaded, command: str) -> None:
+    assert readings[tuple(command.split())] & READS == set()
 
 
 def test_a_command_that_reads_maps_the_tables_of_its_subject_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SWITCHYARD_STATE_DIR", str(tmp_path))
-    with Registry.open(RegistrySettings(state_dir=tmp_path)):
-        pass
+    migrated(tmp_path)
     rows = {name for name in loaded_by(RUN, "tenants", "list") if name.startswith("registry.") and "rows" in name}
     assert rows == {"registry.tenants.rows"}
 
 
+@pytest.fixture(scope="module")
+def subjects(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    """What the tables of each subject bring. Who misses one that its foreign keys point at has failed."""
+    find = "[key.column for table in Base.metadata.tables.values() for key in table.foreign_keys]"
+    code = f"from importlib import import_module\nBase = import_module(f'registry.{{sys.argv[1]}}.rows').Base\n{find}"
+    cases = [(subject,) for subject in SUBJECTS]
+    return loaded_by_each("import registry.tables", f"{code}\n{LOADED}", cases, tmp_path_factory.mktemp("subjects"))
+
+
+def rows_in(loaded: set[str]) -> set[str]:
+    return {name for name in loaded if name.startswith("registry.") and name.endswith(".rows")}
+
+
 @pytest.mark.parametrize("subject", SUBJECTS)
-def test_tables_of_one_subject_bring_those_that_their_foreign_keys_point_at(subject: str) -> None:
-    loaded_by(
-        f"import json, sys\nfrom registry.{subject}.rows import Base\n"
-        f"[key.column for table in Base.metadata.tables.values() for key in table.foreign_keys]\n{LOADED}"
-    )
+def test_tables_of_one_subject_bring_those_that_their_foreign_keys_point_at(subjects: Loaded, subject: str) -> None:
+    assert f"registry.{subject}.rows" in rows_in(subjects[subject,])
 
 
-@pytest.mark.parametrize("command", ["fleet", "engines list", "residency", "quarantine list"])
-def test_a_command_that_asks_the_gateway_brings_no_database(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SWITCHYARD_STATE_DIR", str(tmp_path))
-    (tmp_path / "admin-key").write_text("sk-admin-" + "x" * 40)
+ASKING = ("fleet", "engines list", "residency", "quarantine list")
+
+
+@pytest.fixture(scope="module")
+def askings(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    """What each of these commands imports before a gateway that is not there."""
+    folder = tmp_path_factory.mktemp("askings")
+    (folder / "admin-key").write_text("sk-admin-" + "x" * 40)
+    cases = [(*one.split(), "--url", "http://127.0.0.1:9") for one in ASKING]
+    return loaded_by_each("import switchyard", RUN, cases, folder, {"SWITCHYARD_STATE_DIR": str(folder)})
+
+
+@pytest.mark.parametrize("command", ASKING)
+def test_a_command_that_asks_the_gateway_brings_no_database(askings: Loaded, command: str) -> None:
     unwanted = HEAVY | {"sqlalchemy", "alembic", "obstore", "fastapi", "uvicorn", "huggingface_hub"}
-    assert loaded_by(RUN, *command.split(), "--url", "http://127.0.0.1:9") & unwanted == set()
+    assert askings[*command.split(), "--url", "http://127.0.0.1:9"] & unwanted == set()
 
 
 def test_garbage_is_collected_again_when_a_command_has_imported_what_it_needs() -> None:

@@ -26,21 +26,27 @@ from gateway.cost.accountant.questions import (
     ReportQuestion,
 )
 from gateway.errors import Overloaded
+from registry.days import DAY_MS, date_of, day_number, day_of
+from registry.db import now_ms
 from registry.errors import InvalidInput, NotFound
 from registry.service import Registry
-from tests.support.cost_parts import add_baseline, add_engines, add_traffic
+from tests.support.cost_parts import DAYS, add_baseline, add_engines, add_traffic
 from tests.support.stack import House
 from tests.support.waiting import wait_until
 
-REPORT = ReportQuestion(since="2026-06-01", until="2026-06-04", explain=True, baseline="an-api")
-EVEN = BreakEvenQuestion(baseline="an-api", days=366, gpu_month="2000")
+FIRST_MS = day_of(now_ms())[0] - 7 * DAY_MS
+"""Of the traffic: what asks for the last days finds it, whenever this runs."""
+REPORT = ReportQuestion(
+    since=date_of(day_number(FIRST_MS)), until=date_of(day_number(FIRST_MS) + DAYS), explain=True, baseline="an-api"
+)
+EVEN = BreakEvenQuestion(baseline="an-api", days=30, gpu_month="2000")
 
 
 @pytest.fixture
 def books(house: House) -> Registry:
-    add_engines(house.registry)
-    add_baseline(house.registry)
-    add_traffic(house.registry)
+    add_engines(house.registry, first_ms=FIRST_MS)
+    add_baseline(house.registry, effective_from_ms=FIRST_MS)
+    add_traffic(house.registry, FIRST_MS)
     return house.registry
 
 

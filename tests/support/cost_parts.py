@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from registry.days import DAY_MS, day_ms
@@ -12,18 +13,19 @@ from tests.support.usage_rows import usage_row
 
 FIRST_MS = day_ms("2026-06-01", "day")
 """Of the traffic: three days, all of them over."""
-UNTIL_MS = FIRST_MS + 3 * DAY_MS
+DAYS = 3
+UNTIL_MS = FIRST_MS + DAYS * DAY_MS
 ENGINES = ("a100-1", "a100-2")
 
 
-def add_engines(registry: Registry, hourly: str = "2") -> None:
+def add_engines(registry: Registry, hourly: str = "2", first_ms: int = FIRST_MS) -> None:
     """Two engines that were there on all three days, on demand."""
     registry.engine_costs.add(
-        "*", "on_demand", {"hourly": hourly}, effective_from_ms=FIRST_MS, source="a list", actor="a test", correct=True
+        "*", "on_demand", {"hourly": hourly}, effective_from_ms=first_ms, source="a list", actor="a test", correct=True
     )
-    seen = [SeenEngine(name, f"http://{name}", "host", None, "sha256:b", "vllm on gpu", FIRST_MS) for name in ENGINES]
-    registry.engine_spans.see(seen, FIRST_MS + 1)
-    registry.engine_spans.see(seen, UNTIL_MS)
+    seen = [SeenEngine(name, f"http://{name}", "host", None, "sha256:b", "vllm on gpu", first_ms) for name in ENGINES]
+    registry.engine_spans.see(seen, first_ms + 1)
+    registry.engine_spans.see(seen, first_ms + DAYS * DAY_MS)
 
 
 def add_baseline(
@@ -34,11 +36,11 @@ def add_baseline(
     return registry.baselines.add_prices(name, dollars, source="a list", **{"effective_from_ms": FIRST_MS} | options)
 
 
-def add_traffic(registry: Registry) -> None:
+def add_traffic(registry: Registry, first_ms: int = FIRST_MS) -> None:
     """Requests of acme and globex, which must be there, on both engines; a copy, a probe, a failure, one without a
     tariff and one without a count.
     """
-    row = _row
+    row = partial(_row, first_ms)
     unknown = dict.fromkeys(("prompt_tokens", "cached_tokens", "completion_tokens", "cost_nano"))
     rows = [
         *(row(f"a{day}", day, "a100-1", cost_nano=1_000_000 * (day + 1)) for day in range(3)),
@@ -53,8 +55,8 @@ def add_traffic(registry: Registry) -> None:
     registry.ledger.record(rows)
 
 
-def _row(attempt_id: str, day: int, engine: str, **changes: Any) -> dict[str, Any]:
-    at_ms = FIRST_MS + day * DAY_MS + 3_600_000
+def _row(first_ms: int, attempt_id: str, day: int, engine: str, **changes: Any) -> dict[str, Any]:
+    at_ms = first_ms + day * DAY_MS + 3_600_000
     usual = {
         "prompt_tokens": 1_000,
         "cached_tokens": 400,
