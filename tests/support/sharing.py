@@ -1,4 +1,6 @@
-"""How tests are shared out among processes: a file is one piece, and all that asks the real engine is one piece too."""
+"""How tests are shared out among processes: a file is one piece, all that asks the real engine is one piece, and so is
+the trainer's folder, whose libraries take a process many seconds to import.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +10,22 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-LIVE = "tests/live"
+FOLDERS = LIVE, TRAINER = "tests/live", "tests/trainer"
 LONGEST = (
     LIVE,
     "tests/test_bars.py",
     "tests/gateway/test_metering_failures.py",
     "tests/gateway/test_processes.py",
     "tests/gateway/test_bad_engine.py",
-    "tests/trainer/test_train_command.py",
+    TRAINER,
 )
 """They take a minute or more."""
 
 
 def piece(nodeid: str) -> str:
     """What is done by one process, by the name of a test in it."""
-    return LIVE if nodeid.startswith(f"{LIVE}/") else nodeid.split("::", 1)[0]
+    whole = next((folder for folder in FOLDERS if nodeid.startswith(f"{folder}/")), None)
+    return whole or nodeid.split("::", 1)[0]
 
 
 @pytest.hookimpl(optionalhook=True)
