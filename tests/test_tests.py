@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 TESTS = Path(__file__).parent
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -12,9 +14,9 @@ ASSERTING = {"fail", "raises", "warns", "raise_for_status"}
 """Calls by which a test asserts; so do functions of ours that assert."""
 
 
-def trees() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(TESTS.rglob("*.py")):
-        yield str(path.relative_to(TESTS)), ast.parse(path.read_text())
+@cache
+def trees() -> tuple[tuple[str, ast.Module], ...]:
+    return tuple((str(path.relative_to(TESTS)), ast.parse(path.read_text())) for path in sorted(TESTS.rglob("*.py")))
 
 
 def called(node: ast.AST) -> set[str]:
@@ -27,24 +29,31 @@ def called(node: ast.AST) -> set[str]:
     }
 
 
-def functions_in(tree: ast.AST) -> list[Function]:
-    return [node for node in ast.walk(tree) if isinstance(node, Function)]
+class Seen(NamedTuple):
+    """What is to be known of a function."""
+
+    name: str
+    where: str
+    asserts: bool
+    calls: set[str]
+
+
+def functions() -> Iterator[Seen]:
+    for file, tree in trees():
+        for node in ast.walk(tree):
+            if isinstance(node, Function):
+                asserts = any(isinstance(one, ast.Assert) for one in ast.walk(node))
+                yield Seen(node.name, f"{file}:{node.lineno} {node.name}", asserts, called(node))
 
 
 def test_every_test_asserts_something() -> None:
-    every = {name: functions_in(tree) for name, tree in trees()}
-    helpers = [one for found in every.values() for one in found if not one.name.startswith("test_")]
-    asserting = ASSERTING | {one.name for one in helpers if any(isinstance(node, ast.Assert) for node in ast.walk(one))}
-    while more := {one.name for one in helpers if one.name not in asserting and called(one) & asserting}:
+    every = list(functions())
+    helpers = [one for one in every if not one.name.startswith("test_")]
+    asserting = ASSERTING | {one.name for one in helpers if one.asserts}
+    while more := {one.name for one in helpers if one.name not in asserting and one.calls & asserting}:
         asserting |= more
-    assert not [
-        f"{name}:{one.lineno} {one.name}"
-        for name, found in every.items()
-        for one in found
-        if one.name.startswith("test_")
-        and not any(isinstance(node, ast.Assert) for node in ast.walk(one))
-        and not called(one) & asserting
-    ]
+    tests = [one for one in every if one.name.startswith("test_")]
+    assert not [one.where for one in tests if not one.asserts and not one.calls & asserting]
 
 
 def test_every_wait_has_an_end() -> None:
