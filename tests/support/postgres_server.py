@@ -20,6 +20,7 @@ from sqlalchemy.engine import make_url
 
 from gateway.serving.children import die_with_parent
 from registry.db import Database
+from tests.support.temporary import files_root
 
 START_DEADLINE_S = 30.0
 TEMPLATE = "template_of_tests"
@@ -147,8 +148,11 @@ def _as_whom(folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
-    """Running for the time of the block."""
-    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # short: the path of a socket has 107 bytes at most
+    """Running for the time of the block, where other files of tests are: in memory if there is room.
+
+    On a disk a copy of a database takes five times the processor time, for the file system's books on 700 files.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir=files_root()))  # short: a socket's path has 107 bytes at most
     server = PostgresServer(folder, _as_whom(folder))
     try:
         server.start()
