@@ -211,7 +211,7 @@ def gauge(label: str, share: float | None, said: str, *, mark: float | None = No
         'aria-valuenow="{:.0f}" aria-valuetext="{}">'
         '<svg viewBox="0 0 1000 100" preserveAspectRatio="none" aria-hidden="true">'
         '<rect class="fill" width="{:.1f}" height="100"/>{}</svg><span>{}</span></div>'
-    ).format(kind, label, part * 100, said, part * WIDTH, at, said)
+    ).format(kind, label, part * 100, said, part * WIDTH, at, said.replace(" %", "\N{NO-BREAK SPACE}%"))
 
 
 def nothing(text: str) -> Markup:

@@ -23,7 +23,7 @@ from dashboard.web import Page, actor_of, admin_of, done, shown
 
 ROWS = 50
 EVENTS = 60
-CHECKPOINTS = 20
+CHECKPOINTS = 8
 STATUSES = {
     "validating_files": "info",
     "queued": "quiet",
