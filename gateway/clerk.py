@@ -24,6 +24,8 @@ from registry.children.asked import AskedChild, ChildGone
 T = TypeVar("T")
 OWN_SETTINGS = "SWITCHYARD_"
 COMMAND = (sys.executable, "-m", "gateway.clerk_process")
+NICENESS = 10
+"""Small requests go first where processors are scarce."""
 MOST_S = 30.0
 """For one piece of work."""
 AGAIN_S = 10.0
@@ -44,7 +46,7 @@ class Clerk:
     """
 
     def __init__(self) -> None:
-        self.child = AskedChild("the clerk", COMMAND, _environment)
+        self.child = AskedChild("the clerk", COMMAND, _environment, niceness=NICENESS)
         self._reads = False
         """Whether the process has said that it reads."""
         self._started_s = -AGAIN_S
