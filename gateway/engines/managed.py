@@ -191,31 +191,29 @@ class ManagedEngine:
 
     # Loading
 
-    async def load(
-        self,
-        version_id: int,
-        digest: str,
-        folder: Path,
-        *,
-        full_proof: bool,
-        on_loaded: Callable[[], object] = lambda: None,
-    ) -> Resident:
-        """Load and verify a version; it is in `resident` only if all of it worked. `on_loaded` is called between the
-        two. Raises `EngineFault`.
-        """
+    async def bring(self, version_id: int, digest: str, folder: Path) -> None:
+        """Load a version, which is `adoptable` then. Raises `EngineFault`."""
         boot = self.residency.boot
-        name, _ = self.residency.adoptable.pop(version_id, ("", folder))
         async with self.health.while_it_works():
-            if not name:
-                name = await self._load_patiently(digest, folder)
-            on_loaded()
-            try:
-                measured = await prove(self.control, self.residency, name, folder, full_proof=full_proof)
-            except BaseException:
-                await self._forget_quietly(name)
-                raise
+            name = await self._load_patiently(digest, folder)
         if self.residency.boot != boot:
             raise EngineFault("the engine restarted during the load")
+        self.residency.adoptable[version_id] = name, folder
+
+    async def prove(self, version_id: int, *, full_proof: bool) -> Resident:
+        """Prove a version that is in `proving`, beside loads of others; it is in `resident` only if that worked. Raises
+        `EngineFault`.
+        """
+        name, folder = self.residency.proving[version_id]
+        try:
+            async with self.health.while_it_works():
+                measured = await prove(self.control, self.residency, name, folder, full_proof=full_proof)
+        except BaseException:
+            if self.residency.end_proof(version_id, name):
+                await self._forget_quietly(name)
+            raise
+        if not self.residency.end_proof(version_id, name):
+            raise EngineFault("the engine restarted, or was refused, while it proved the adapter")
         entry = self.residency.resident[version_id] = Resident(name, folder, measured, full_proof)
         await self._keep_base_warm()
         return entry
