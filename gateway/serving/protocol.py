@@ -182,6 +182,14 @@ class BoundedProtocol(PlainProtocol):
         if self._guest is None:
             full = Overloaded("There are too many connections.", code="too_many_connections", retry_after_s=1)
             self._refuse(503, full)
+        elif self._guest.late_s:
+            self._stop_clock()
+            self.flow.pause_reading()
+            self._clock = self.loop.call_later(self._guest.late_s, self._read_first)
+
+    def _read_first(self) -> None:
+        self._clock = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
+        self._read_on()
 
     def data_received(self, data: bytes) -> None:
         """Whatever comes while no request is served must become one in time: a head, or the rest of a body that was
