@@ -210,7 +210,7 @@ class ManagedEngine:
                 measured = await prove(self.control, self.residency, name, folder, full_proof=full_proof)
         except BaseException:
             if self.residency.end_proof(version_id, name):
-                await self._forget_quietly(name)
+                await _forget_quietly(self, name)
             raise
         if not self.residency.end_proof(version_id, name):
             raise EngineFault("the engine restarted, or was refused, while it proved the adapter")
@@ -240,7 +240,7 @@ class ManagedEngine:
                 measured = await prove(self.control, self.residency, entry.name, entry.folder, full_proof=True)
         except AdapterRejected as error:
             del self.residency.resident[version_id]
-            await self._forget_quietly(entry.name)  # requests that run on it are finished by vLLM all the same
+            await _forget_quietly(self, entry.name)  # requests that run on it are finished by vLLM all the same
             raise ProofBroken(str(error)) from error
         self.residency.resident[version_id] = Resident(entry.name, entry.folder, measured, fully_proven=True)
         return self.residency.resident[version_id]
@@ -285,16 +285,6 @@ class ManagedEngine:
         await self.control.unload_adapter(name)
         self.residency.leaving.pop(name, None)
 
-    async def _forget_quietly(self, name: str) -> None:
-        if not self.health.serves:
-            self.residency.leaving[name] = NOT_TOLD
-            return
-        try:
-            await self.control.unload_adapter(name)
-        except EngineFault as error:
-            log.warning("could not unload %s from %s: %s", name, self.url, error)
-            self.residency.leaving[name] = NOT_TOLD
-
     async def reconcile(self) -> list[int]:
         """Drop versions that the engine no longer lists; return their ids. Raises `EngineFault`."""
         listed = await self.control.models()
@@ -304,3 +294,14 @@ class ManagedEngine:
     async def close(self) -> None:
         """Close every connection."""
         await self.control.close()
+
+
+async def _forget_quietly(engine: ManagedEngine, name: str) -> None:
+    if not engine.health.serves:
+        engine.residency.leaving[name] = NOT_TOLD
+        return
+    try:
+        await engine.control.unload_adapter(name)
+    except EngineFault as error:
+        log.warning("could not unload %s from %s: %s", name, engine.url, error)
+        engine.residency.leaving[name] = NOT_TOLD

@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
@@ -201,8 +200,8 @@ class Loading:
         """A proof needs no turn: it is a request, which may wait for others' in the engine."""
         began_s, held = time.monotonic(), engine.residency
         try:
-            if proves and version.id in held.adoptable:
-                await self._lay_out(version)
+            if proves and version.id in held.adoptable:  # a proof may have been added since it was laid out
+                await asyncio.to_thread(self._registry.version_files.materialise, version.manifest_digest)
             if proves and version.id in held.adoptable:
                 held.begin_proof(version.id)
             else:
@@ -234,20 +233,16 @@ class Loading:
         held = engine.residency
         if not engine.health.serves:  # it was, when the load was asked for
             raise ColdAdapterFailed(f"the engine is {engine.health}", permanent=False)
-        folder = await self._lay_out(version)
+        folder = await asyncio.to_thread(self._registry.version_files.materialise, version.manifest_digest)
         if version.id in held.resident:
             await engine.prove_fully(version.id)
         elif not held.has(version.id):
             await self._make_room(engine, version.tenant, for_swap)
-            self._require_term()
+            _require(self._term)
             load_s = time.monotonic()
             await engine.bring(version.id, version.manifest_digest, folder)
             self._unproven_s[engine.url, version.id] = time.monotonic() - load_s
             self._hub.last_used_s[engine.url, version.id] = time.monotonic()
-
-    async def _lay_out(self, version: VersionEntry) -> Path:
-        """Its folder; also of what is loaded, as a proof may have been added since."""
-        return await asyncio.to_thread(self._registry.version_files.materialise, version.manifest_digest)
 
     @asynccontextmanager
     async def _turn(self, engine: ManagedEngine, tenant: str) -> AsyncIterator[None]:
@@ -287,10 +282,6 @@ class Loading:
                 permanent=False,
                 tenants_own=True,
             )
-
-    def _require_term(self) -> None:
-        if self._term.over:
-            raise ColdAdapterFailed("this controller's term is over; its successor will do it", permanent=False)
 
     def _load_ended(self, key: tuple[str, int], task: asyncio.Task[None]) -> None:
         if self.tasks.get(key) is task:
@@ -350,10 +341,15 @@ class Loading:
         cleared = [name for name, revision in leaving if self._hub.is_clear(engine.url, name, revision)]
         unloaded = False
         for name in cleared:
-            self._require_term()
+            _require(self._term)
             try:
                 await engine.unload(name)
                 unloaded = True
             except EngineFault as error:
                 log.warning("unloading %s from %s: %s", name, engine.url, error)
         return unloaded
+
+
+def _require(term: Term) -> None:
+    if term.over:
+        raise ColdAdapterFailed("this controller's term is over; its successor will do it", permanent=False)
