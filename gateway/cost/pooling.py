@@ -84,7 +84,7 @@ def pool_of(registry: Registry, asked: PoolAsked, now_ms: int) -> PoolFound:
     usage = daily_sums(registry.db, end - asked.days, end)
     if not usage:
         raise InvalidInput(
-            f"days is {asked.days}, and no tenant used anything on these; ask for more, or try "
+            f"no tenant used anything on the {asked.days} whole days before today; ask for more days, or try "
             "`switchyard cost scenario` with traffic that you suppose",
             param="days",
         )
