@@ -54,5 +54,5 @@ class FinishDeletions:
             held = engine.residency
             if held.boot is None or held.leaving:
                 return None
-            found |= {*held.resident, *held.adoptable, *held.proving}
+            found |= {*held.resident, *held.adoptable}
         return found

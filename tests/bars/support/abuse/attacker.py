@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from registry.children.yielding import yield_processors
 from tests.support.wire import read_answer
 
 BEGIN_TIMEOUT_S, END_TIMEOUT_S = 60.0, 30.0
@@ -153,14 +152,8 @@ def attacker() -> Iterator[Attacker]:
         process.join()
 
 
-def yield_as_another_machine() -> None:
-    """This process leaves the processors to all others."""
-    os.setsid()  # what yields is a session, and not a process of the other tenant's
-    yield_processors(NICE, os.getpid())
-
-
 def _attack_when_told(pipe: Any) -> None:
-    yield_as_another_machine()
+    os.nice(NICE)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     while True:
