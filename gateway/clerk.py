@@ -7,9 +7,11 @@ few calls that keep the interpreter: beside the event loop, but in its process, 
 from __future__ import annotations
 
 import io
+import logging
 import os
 import pickle
 import select
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -22,8 +24,11 @@ from gateway.errors import ApiError, Overloaded
 from registry.children.asked import AskedChild, ChildGone
 
 T = TypeVar("T")
+log = logging.getLogger("switchyard.clerk")
 OWN_SETTINGS = "SWITCHYARD_"
 COMMAND = (sys.executable, "-m", "gateway.clerk_process")
+NICENESS = 10
+"""Small requests go first where processors are scarce."""
 MOST_S = 30.0
 """For one piece of work."""
 AGAIN_S = 10.0
@@ -44,18 +49,23 @@ class Clerk:
     """
 
     def __init__(self) -> None:
-        self.child = AskedChild("the clerk", COMMAND, _environment)
+        self.child = AskedChild("the clerk", COMMAND, _environment, niceness=NICENESS)
         self._reads = False
         """Whether the process has said that it reads."""
         self._started_s = -AGAIN_S
         self._closed = False
+
+    @property
+    def reads(self) -> bool:
+        """Whether the process does what it is told, as far as is known."""
+        return self._reads and self.child.process is not None
 
     def do(self, work: Callable[[], T]) -> T:
         """What `work` returns, which is a function of a module with what it is called with: it is pickled, as its
         result is. While the process starts, this one does it. Raises what it raises, and `Overloaded` when the process
         was lost.
         """
-        if not self._is_there():
+        if not self.is_there():
             return work()
         try:
             said = self.child.exchange(lambda asked: _Pickler(asked).dump(work), read, MOST_S)
@@ -83,24 +93,32 @@ class Clerk:
         self._closed = True
         self.child.close()
 
-    def _is_there(self) -> bool:
-        """Whether the process reads; one is started where none is."""
-        process = self.child.process
-        if process is None:
-            self._reads = False
-            if not self._closed and time.monotonic() - self._started_s >= AGAIN_S:
-                self._started_s = time.monotonic()
-                self.child.start()
-                if self._closed:  # meanwhile
-                    self.child.close()
-            return False
-        if not self._reads:
-            ear = select.poll()
-            ear.register(process.stdout)  # type: ignore[arg-type]
-            if ear.poll(0):
+    def is_there(self) -> bool:
+        """Whether the process reads; one is started where none is, unless that was done a moment ago."""
+        try:
+            if self.child.process is None:
+                self._reads = False
+                self._start()
+            elif not self._reads and _has_spoken(self.child.process):
                 self.child.exchange(lambda _: None, read, MOST_S)
                 self._reads = True
-        return self._reads
+        except ChildGone as gone:
+            log.warning("%s; until it runs again this process reads long bodies", gone)
+        return self.reads
+
+    def _start(self) -> None:
+        if not self._closed and time.monotonic() - self._started_s >= AGAIN_S:
+            self._started_s = time.monotonic()
+            self.child.start()
+            if self._closed:  # meanwhile
+                self.child.close()
+
+
+def _has_spoken(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it has said something, or has ended."""
+    ear = select.poll()
+    ear.register(process.stdout)  # type: ignore[arg-type]
+    return bool(ear.poll(0))
 
 
 class _Pickler(pickle.Pickler):

@@ -5,7 +5,6 @@ standard output. It ends when its input does, and so with its parent.
 from __future__ import annotations
 
 import gc
-import os
 import resource
 import sys
 from collections.abc import Callable
@@ -18,8 +17,6 @@ from registry.children.mouth import Mouth
 
 READS = Said(True, None)
 """What it says first: it has imported everything."""
-NICE = 5
-"""Small requests go first where processors are scarce."""
 MOST_MEMORY = 2 << 30
 """Bytes of address space."""
 NEW_OBJECTS = 100_000
@@ -29,7 +26,6 @@ NEW_OBJECTS = 100_000
 def main() -> None:
     """Do what is asked until nothing more can come."""
     mouth = Mouth()
-    os.nice(NICE)
     _, most = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, most))
     gc.freeze()

@@ -40,8 +40,8 @@ class Health:
         self._doubted_s: float | None = None
         """When there was a sign that it has restarted; `None` when it has been looked at since."""
         self._silent_since_s: float | None = None
-        self._patience: asyncio.Timeout | None = None
-        """Of a load in progress; it ends when the engine hangs."""
+        self._patience: set[asyncio.Timeout] = set()
+        """Of loads and proofs in progress; it ends when the engine hangs."""
         self._moved_s = 0.0
         """The last sign of progress, or of having nothing to do."""
 
@@ -88,9 +88,10 @@ class Health:
             self._examined_again_s = time.monotonic() + pause_s
             self._refusals = min(self._refusals + 1, 16)
         self.condition, self.fault = condition, reason
-        if condition == "hung" and self._patience is not None:
-            self._patience.reschedule(0.0)
-            self._patience = None
+        if condition == "hung":
+            for patience in self._patience:
+                patience.reschedule(0.0)
+            self._patience.clear()
 
     def silent(self, reason: str, heard_s: float) -> None:
         """No answer in time: a busy engine does that too (vLLM's single-process mode answers between two steps).
@@ -133,9 +134,11 @@ class Health:
     async def while_it_works(self) -> AsyncIterator[None]:
         """Give up inside the block when the engine is found hung: others could serve what waits for it."""
         try:
-            async with asyncio.timeout(None) as self._patience:
-                yield
+            async with asyncio.timeout(None) as patience:
+                self._patience.add(patience)
+                try:
+                    yield
+                finally:
+                    self._patience.discard(patience)
         except TimeoutError:
             raise EngineFault("the engine hung meanwhile") from None
-        finally:
-            self._patience = None

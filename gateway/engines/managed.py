@@ -191,31 +191,29 @@ class ManagedEngine:
 
     # Loading
 
-    async def load(
-        self,
-        version_id: int,
-        digest: str,
-        folder: Path,
-        *,
-        full_proof: bool,
-        on_loaded: Callable[[], object] = lambda: None,
-    ) -> Resident:
-        """Load and verify a version; it is in `resident` only if all of it worked. `on_loaded` is called between the
-        two. Raises `EngineFault`.
-        """
+    async def bring(self, version_id: int, digest: str, folder: Path) -> None:
+        """Load a version, which is `adoptable` then. Raises `EngineFault`."""
         boot = self.residency.boot
-        name, _ = self.residency.adoptable.pop(version_id, ("", folder))
         async with self.health.while_it_works():
-            if not name:
-                name = await self._load_patiently(digest, folder)
-            on_loaded()
-            try:
-                measured = await prove(self.control, self.residency, name, folder, full_proof=full_proof)
-            except BaseException:
-                await self._forget_quietly(name)
-                raise
+            name = await self._load_patiently(digest, folder)
         if self.residency.boot != boot:
             raise EngineFault("the engine restarted during the load")
+        self.residency.adoptable[version_id] = name, folder
+
+    async def prove(self, version_id: int, *, full_proof: bool) -> Resident:
+        """Prove a version that is in `proving`, beside loads of others; it is in `resident` only if that worked. Raises
+        `EngineFault`.
+        """
+        name, folder = self.residency.proving[version_id]
+        try:
+            async with self.health.while_it_works():
+                measured = await prove(self.control, self.residency, name, folder, full_proof=full_proof)
+        except BaseException:
+            if self.residency.end_proof(version_id, name):
+                await _forget_quietly(self, name)
+            raise
+        if not self.residency.end_proof(version_id, name):
+            raise EngineFault("the engine restarted, or was refused, while it proved the adapter")
         entry = self.residency.resident[version_id] = Resident(name, folder, measured, full_proof)
         await self._keep_base_warm()
         return entry
@@ -242,7 +240,7 @@ class ManagedEngine:
                 measured = await prove(self.control, self.residency, entry.name, entry.folder, full_proof=True)
         except AdapterRejected as error:
             del self.residency.resident[version_id]
-            await self._forget_quietly(entry.name)  # requests that run on it are finished by vLLM all the same
+            await _forget_quietly(self, entry.name)  # requests that run on it are finished by vLLM all the same
             raise ProofBroken(str(error)) from error
         self.residency.resident[version_id] = Resident(entry.name, entry.folder, measured, fully_proven=True)
         return self.residency.resident[version_id]
@@ -287,16 +285,6 @@ class ManagedEngine:
         await self.control.unload_adapter(name)
         self.residency.leaving.pop(name, None)
 
-    async def _forget_quietly(self, name: str) -> None:
-        if not self.health.serves:
-            self.residency.leaving[name] = NOT_TOLD
-            return
-        try:
-            await self.control.unload_adapter(name)
-        except EngineFault as error:
-            log.warning("could not unload %s from %s: %s", name, self.url, error)
-            self.residency.leaving[name] = NOT_TOLD
-
     async def reconcile(self) -> list[int]:
         """Drop versions that the engine no longer lists; return their ids. Raises `EngineFault`."""
         listed = await self.control.models()
@@ -306,3 +294,14 @@ class ManagedEngine:
     async def close(self) -> None:
         """Close every connection."""
         await self.control.close()
+
+
+async def _forget_quietly(engine: ManagedEngine, name: str) -> None:
+    if not engine.health.serves:
+        engine.residency.leaving[name] = NOT_TOLD
+        return
+    try:
+        await engine.control.unload_adapter(name)
+    except EngineFault as error:
+        log.warning("could not unload %s from %s: %s", name, engine.url, error)
+        engine.residency.leaving[name] = NOT_TOLD

@@ -49,7 +49,11 @@ class Residency:
         self.boot: float | None = None
         self.resident: dict[int, Resident] = {}
         self.adoptable: dict[int, tuple[str, Path]] = {}
-        """Versions that an earlier controller loaded on this boot, and that nobody vouches for: a load proves them."""
+        """Names and folders of versions that are on the engine unproven: an earlier controller loaded them on this boot
+        and nobody vouches for them, or this one did, for requests that wait for a slot.
+        """
+        self.proving: dict[int, tuple[str, Path]] = {}
+        """Those that are being proven: they stay until that has ended."""
         self.leaving: dict[str, int] = {}
         """Names out of the routes, with the view revision that took them out; unloaded when nobody uses them."""
         self.foreign: set[str] = set()
@@ -69,7 +73,7 @@ class Residency:
     def names(self) -> set[str]:
         """Every adapter name that takes a place on the engine, as far as we know."""
         held = {resident.name for resident in self.resident.values()} | set(self.leaving) | self.foreign
-        held |= {name for name, _ in self.adoptable.values()}
+        held |= {name for name, _ in (*self.adoptable.values(), *self.proving.values())}
         return held | ({self.base_name} if self.base_name and self._base_takes_a_place else set())
 
     def places_left(self, *, for_swap: bool = False) -> int:
@@ -80,6 +84,10 @@ class Residency:
         """Version id → name, for the request path."""
         return {version: entry.name for version, entry in self.resident.items()}
 
+    def has(self, version_id: int) -> bool:
+        """Whether the version is on the engine, proven or not."""
+        return version_id in self.resident or version_id in self.adoptable or version_id in self.proving
+
     def holds(self, version_id: int, *, fully_proven: bool) -> bool:
         """Whether the version can take traffic here, with all of its probes replayed if that is asked."""
         entry = self.resident.get(version_id)
@@ -89,8 +97,8 @@ class Residency:
 
     def begin_boot(self, boot: float) -> None:
         """The engine has started anew, at this time (seconds since the epoch), and holds nothing that we loaded."""
-        self.resident.clear()
-        self.leaving.clear()
+        for held in (self.resident, self.adoptable, self.proving, self.leaving):
+            held.clear()
         # Names must not come back on a boot, not even when the database was thrown away and terms begin at 1 again:
         # so the numbering begins at the boot's age in milliseconds, which no counting of loads can have reached.
         self._sequence = max(self._sequence, int((time.time() - boot) * 1000))
@@ -108,6 +116,7 @@ class Residency:
         self.adoptable.clear()
         self.foreign = set()
         kept = {entry.name for entry in self.resident.values()} | set(self.leaving)
+        kept |= {name for name, _ in self.proving.values()}
         for card in sorted(cards.values(), key=lambda card: card.id not in find.trusted):
             if card.parent is None or card.id in kept:
                 continue
@@ -115,7 +124,7 @@ class Residency:
                 self.foreign.add(card.id)
                 continue
             folder = Path(card.root)
-            taken = self.resident.keys() | self.adoptable.keys()
+            taken = self.resident.keys() | self.adoptable.keys() | self.proving.keys()
             version = next((one for one in find.versions(folder) if one.id not in taken), None)
             if folder == zero_adapter or version is None:
                 self.leaving[card.id] = NOT_TOLD
@@ -132,6 +141,17 @@ class Residency:
                 return name
         return None
 
+    def begin_proof(self, version_id: int) -> None:
+        """What is there unproven is being proven from now on. Raises `KeyError`."""
+        self.proving[version_id] = self.adoptable.pop(version_id)
+
+    def end_proof(self, version_id: int, name: str) -> bool:
+        """It is no more; whether it was still to be: not if the engine has booted, or was refused, meanwhile."""
+        if (known := self.proving.get(version_id)) is None or known[0] != name:
+            return False
+        del self.proving[version_id]
+        return True
+
     def base_is_servable(self, name: str, *, takes_a_place: bool) -> None:
         """Base traffic can be sent to this name; it takes a place when it is that of an adapter of zeros."""
         self.base_name, self._base_takes_a_place = name, takes_a_place
@@ -139,14 +159,17 @@ class Residency:
     # What goes
 
     def take_out(self, version_id: int) -> str:
-        """Take a version out of the routes; its name, which stays on the engine until it is unloaded."""
-        return self.resident.pop(version_id).name
+        """Take a version out, resident or unproven; its name, which stays on the engine until it is unloaded."""
+        entry = self.resident.pop(version_id, None)
+        return entry.name if entry is not None else self.adoptable.pop(version_id)[0]
 
     def take_all_out(self) -> None:
         """Nothing that the engine holds is believed any more."""
-        names = [*self.routes().values(), *(name for name, _ in self.adoptable.values())]
+        unproven = *self.adoptable.values(), *self.proving.values()
+        names = [*self.routes().values(), *(name for name, _ in unproven)]
         self.resident.clear()
         self.adoptable.clear()
+        self.proving.clear()
         self.leaving.update(dict.fromkeys(names, NOT_TOLD))
 
     def mark_published(self, revision: int) -> None:

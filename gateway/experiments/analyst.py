@@ -8,7 +8,6 @@ It ends with its parent, whose end closes its input.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -30,13 +29,9 @@ from registry.experiments.plan import Plan
 from registry.experiments.units import UnitState
 from registry.experiments.windows import WINDOW
 
-NICENESS = 5
-"""Requests go first."""
-
 
 def main() -> int:
     """Answer until the input ends."""
-    os.nice(NICENESS)
     return serve(sys.stdin.buffer, Mouth().say)
 
 

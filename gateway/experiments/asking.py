@@ -17,13 +17,15 @@ from registry.children.asked import AskedChild
 
 OWN_SETTINGS = "SWITCHYARD_"
 COMMAND = (sys.executable, "-m", "gateway.experiments.analyst")
+NICENESS = 5
+"""Requests go first."""
 
 
 class Analyst:
     """At most one child. Every method blocks, so call them in a thread, one at a time."""
 
     def __init__(self) -> None:
-        self.child = AskedChild("the analyst", COMMAND, _environment)
+        self.child = AskedChild("the analyst", COMMAND, _environment, niceness=NICENESS)
 
     def ask(self, question: Mapping[str, Any], within_s: float) -> dict[str, Any]:
         """What the analyst answers; one is started if none runs. Raises `ChildGone`."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gateway.fleet.link import ControllerLink
 from gateway.fleet.view import ColdAdapterFailed
@@ -24,10 +23,6 @@ class _Waiting:
     ended: asyncio.Future[None]
     asked_s: float
     requests: int = 0
-    proves: bool = False
-    """Whether the version is on the engine, and its proof is under way."""
-    tell: list[Callable[[], object]] = field(default_factory=list)
-    """Who is to be told when it is."""
 
 
 class AwaitedLoads:
@@ -35,49 +30,32 @@ class AwaitedLoads:
 
     def __init__(self, link: ControllerLink) -> None:
         self._link = link
-        self._waiting: dict[tuple[str, int], _Waiting] = {}
+        self._waiting: dict[tuple[str, int, bool], _Waiting] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    async def wait(
-        self, engine_url: str, version: VersionEntry, on_proving: Callable[[], object] = lambda: None
-    ) -> None:
-        """Return when a version is resident on an engine; `on_proving` is called when it is there and being proven.
-        Raises `ColdAdapterFailed`.
+    async def wait(self, engine_url: str, version: VersionEntry, *, proven: bool) -> None:
+        """Return when a version is resident on an engine, or there at all if it need not be `proven`. Raises
+        `ColdAdapterFailed`.
 
         Without a controller it waits for the next one, for as long as the caller lets it: callers bound their waiting,
         and nothing is left of a question that nobody waits for.
         """
-        key = (engine_url, version.id)
+        key = (engine_url, version.id, proven)
         waiting = self._waiting.get(key)
         if waiting is None:
             ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            waiting = _Waiting(Ensure(next(self._link.ids), engine_url, version.id), ended, time.monotonic())
+            waiting = _Waiting(Ensure(next(self._link.ids), *key), ended, time.monotonic())
             self._waiting[key] = waiting
             self._link.send(waiting.question)
         waiting.requests += 1
-        if waiting.proves:
-            on_proving()
-        else:
-            waiting.tell.append(on_proving)
         try:
             await asyncio.shield(waiting.ended)  # a client that goes away must not cancel what others wait for
         finally:
             waiting.requests -= 1
-            if on_proving in waiting.tell:
-                waiting.tell.remove(on_proving)
             if not waiting.requests and self._waiting.get(key) is waiting:
                 del self._waiting[key]
-
-    def proving(self, engine_url: str, version_id: int) -> None:
-        """The controller proves a version now."""
-        waiting = self._waiting.get((engine_url, version_id))
-        if waiting is not None:
-            waiting.proves = True
-            tell, waiting.tell = waiting.tell, []
-            for one in tell:
-                one()
 
     def end(self, answer: Ensured) -> None:
         """The controller says how a load ended."""

@@ -194,8 +194,11 @@ class Controller:
         """Everything that was published, for a worker that links now."""
         return self._publication.snapshot(self.engines)
 
-    async def ensure(self, engine_url: str, version: VersionEntry, *, for_swap: bool = False) -> None:
-        """Make a version resident on an engine; callers who ask at once share one load. Raises `ColdAdapterFailed`.
+    async def ensure(
+        self, engine_url: str, version: VersionEntry, *, for_swap: bool = False, proven: bool = True
+    ) -> None:
+        """Make a version resident on an engine, or have it there at all if it need not be `proven`; callers who ask at
+        once share one load. Raises `ColdAdapterFailed`.
 
         A swap has every probe replayed, and may use the place that is kept free for it. An engine that this controller
         has not looked at yet is waited for, as the caller does not care that controllers change.
@@ -206,7 +209,7 @@ class Controller:
         if engine is None or not engine.health.serves:
             fault = engine.health.fault if engine is not None else "unknown"
             raise ColdAdapterFailed(f"the engine is down ({fault})", permanent=False)
-        await self.loading.ensure(engine, version, for_swap=for_swap)
+        await self.loading.ensure(engine, version, for_swap=for_swap, proven=proven)
         self.publish()  # it may have got there this moment: who is told that it is there must find it in its view
 
     def _share(self) -> None:

@@ -131,12 +131,22 @@ class FairShare(Generic[W]):
 
     def may_have_kept(self, asker: Asker, engine: str, seats: int) -> bool:
         """Whether it may have what an engine of so many seats keeps for who has less than its share, by its weight
-        among the tenants of lately. Who is alone may; what nobody waits for may not, and nothing is kept for it.
+        among the tenants of lately, until the last of its answers has a seat. Who is alone may; what nobody waits for
+        may not, and nothing is kept for it.
         """
-        if not (others := self.lately.others(asker.tenant)):
+        if self.is_alone(asker.tenant):
             return True
-        held = self._held[engine].get(asker.tenant, 0)
-        return not asker.batch and held * (others + asker.weight) < seats * asker.weight
+        others = self.lately.others(asker.tenant)
+        before_last = self.held(asker.tenant, engine) + asker.size - 1
+        return not asker.batch and before_last * (others + asker.weight) < seats * asker.weight
+
+    def is_alone(self, tenant: str) -> bool:
+        """Whether no other tenant has lately asked for something."""
+        return not self.lately.others(tenant)
+
+    def held(self, tenant: str, engine: str) -> int:
+        """What a tenant has on an engine."""
+        return self._held[engine].get(tenant, 0)
 
     def turn(self) -> bool:
         """A while is over; whether there is anybody left who was there lately."""

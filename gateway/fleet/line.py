@@ -154,8 +154,10 @@ class Line:
         return self._share.waiting
 
     def has_room(self, asker: Asker, engine: EngineView) -> bool:
-        """Whether the engine has a free seat for this asker. Where only those are left that are kept, it must have
-        less than its share there; then, and where none is kept, a request of several answers may begin with one free.
+        """Whether the engine has a free seat for this asker. Where only those are left that are kept, its request must
+        fit into them, and into its share there. One of several answers may begin with one seat free if its tenant is
+        alone, and with one that is kept for nobody if its tenant has nothing there, or nobody waits for it, or no seat
+        is kept.
         """
         room, url = self._room, engine.url
         used, open_ = room.used.get(url, 0), room.open.get(url, UNKNOWN)
@@ -164,9 +166,10 @@ class Line:
         most = room.most.get(url, UNKNOWN)
         if used >= most:
             return False
-        if used < open_ and (asker.batch or open_ == most):
+        share = self._share
+        if used < open_ and (asker.batch or open_ == most or not share.held(asker.tenant, url)):
             return True
-        return self._share.may_have_kept(asker, url, most)
+        return share.is_alone(asker.tenant) or (used + asker.size <= most and share.may_have_kept(asker, url, most))
 
     def begin(self, url: str, asker: Asker) -> None:
         """A seat there is taken."""

@@ -1,5 +1,5 @@
 """Loading and unloading on every engine: one load for all who ask, one at a time an engine, by turns of tenants, and
-room made for it.
+room made for it. What was loaded is proven beside the next load.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from gateway.fleet.hub import Hub
 from gateway.fleet.load_pace import LoadPace, others_run
 from gateway.fleet.load_queue import LoadQueue, no_pause
 from gateway.fleet.load_record import LoadRecord
-from gateway.fleet.slot_messages import Proving
 from gateway.fleet.view import ColdAdapterFailed
 from registry.catalog.snapshot import VersionEntry
 from registry.errors import RegistryError
@@ -114,22 +113,28 @@ class Loading:
         self._turns: WeakKeyDictionary[ManagedEngine, _Turns] = WeakKeyDictionary()
         self._not_before: dict[tuple[str, int], float] = {}
         """When a failed preload may be tried again; requests and swaps do not wait for it."""
+        self._unproven_s: dict[tuple[str, int], float] = {}
+        """Seconds that loads took whose requests have not asked for a proof yet."""
 
-    async def ensure(self, engine: ManagedEngine, version: VersionEntry, *, for_swap: bool) -> None:
-        """Return when the version is resident; callers who ask at once share one load. Raises `ColdAdapterFailed`.
+    async def ensure(
+        self, engine: ManagedEngine, version: VersionEntry, *, for_swap: bool, proven: bool = True
+    ) -> None:
+        """Return when the version is resident, or on the engine at all if it need not be `proven`; callers who ask at
+        once share one load. Raises `ColdAdapterFailed`.
 
         A version in quarantine is loaded for nobody: who asks has not seen the newest catalog.
         """
         if version.quarantined is not None:
             raise ColdAdapterFailed(f"{version.name} is quarantined: {version.quarantined}", permanent=True)
-        while not engine.residency.holds(version.id, fully_proven=for_swap):
+        held = engine.residency
+        while not (held.holds(version.id, fully_proven=for_swap) if proven else held.has(version.id)):
             if reason := engine.bars.reason(version.id):
                 raise ColdAdapterFailed(f"{version.name} is not loaded on this engine now: {reason}", permanent=False)
             load = self.tasks.get((engine.url, version.id))
             if load is None or load.done():  # a finished one stays in the table until the loop's next turn
-                if not for_swap:
+                if not for_swap and not held.has(version.id):
                     self._require_room_in_queue(engine, version.tenant)
-                load = self.start(engine, version, for_swap)
+                load = self.start(engine, version, for_swap, proves=proven)
             await asyncio.wait((load,))  # a caller that goes away must not cancel the load that others wait for
             if load.cancelled():  # before its first step, so that it could not say so itself
                 raise ColdAdapterFailed(f"the load was given up; the engine is {engine.health.state}", permanent=False)
@@ -140,10 +145,12 @@ class Loading:
         return sum(where == url for where, _ in self.tasks)
 
     def may_preload(self, engine: ManagedEngine, version: VersionEntry) -> bool:
-        """Whether a load that nobody waits for should begin: none runs, none has failed just now, and its tenant need
-        not pause, as others' would wait behind it.
+        """Whether a load that nobody waits for should begin: none runs, none has failed just now, it is not there for
+        requests that wait for a slot, and its tenant need not pause, as others' would wait behind it.
         """
         key = (engine.url, version.id)
+        if key in self._unproven_s and engine.residency.has(version.id):
+            return False
         late_enough = time.monotonic() >= self._not_before.get(key, 0.0)
         idle = key not in self.tasks and late_enough and engine.bars.reason(version.id) is None
         return idle and not self._pause_s(engine, version.tenant)
@@ -151,6 +158,7 @@ class Loading:
     def forget_failures(self, url: str) -> None:
         """The engine has booted: what failed before may be tried at once."""
         self._not_before = {key: at for key, at in self._not_before.items() if key[0] != url}
+        self._unproven_s = {key: seconds for key, seconds in self._unproven_s.items() if key[0] != url}
 
     def give_up(self, engine: ManagedEngine) -> None:
         """End every load on an engine from which no answer will come, so that who waits can go elsewhere."""
@@ -158,21 +166,23 @@ class Loading:
             if url == engine.url:
                 task.cancel()
 
-    def start(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool) -> asyncio.Task[None]:
-        """Begin a load; `ensure` tells how it ends."""
+    def start(
+        self, engine: ManagedEngine, version: VersionEntry, for_swap: bool, *, proves: bool = True
+    ) -> asyncio.Task[None]:
+        """Begin a load, with its proof or without; `ensure` tells how it ends."""
         key = (engine.url, version.id)
-        task = asyncio.create_task(self._load(engine, version, for_swap), name=f"load {version.name}")
+        task = asyncio.create_task(self._load(engine, version, for_swap, proves), name=f"load {version.name}")
         self.tasks[key] = task
         task.add_done_callback(lambda done: self._load_ended(key, done))
         return task
 
-    async def _load(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool) -> None:
+    async def _load(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool, proves: bool) -> None:
         try:
             try:
                 with whole(self._tracing, f"load {version.name}") as span:
                     if span is not None:
                         span.set(tenant=version.tenant, version=version.name, engine=engine.url, for_swap=for_swap)
-                    await self._load_in_turn(engine, version, for_swap)
+                    await self._bring_and_prove(engine, version, for_swap, proves)
             except FAILS as error:
                 self._controller.publish()
                 failure = await self._controller.judge(engine, version, error)
@@ -184,39 +194,55 @@ class Loading:
                 raise
             raise ColdAdapterFailed(f"the engine is {engine.health}", permanent=False) from None
 
-    async def _load_in_turn(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool) -> None:
-        async with self._turn(engine, SWAPS if for_swap else version.tenant):
-            began = time.monotonic()
-            if not engine.health.serves:  # it was, when the load was asked for
-                raise ColdAdapterFailed(f"the engine is {engine.health}", permanent=False)
-            try:
-                # Also for what is resident: a proof may have been added since it was laid out.
-                folder = await asyncio.to_thread(self._registry.version_files.materialise, version.manifest_digest)
-                if version.id in engine.residency.resident:
-                    resident = await engine.prove_fully(version.id)
-                else:
-                    if version.id not in engine.residency.adoptable:
-                        await self._make_room(engine, version.tenant, for_swap)
-                    self._require_term()
-                    load_s = time.monotonic()
-                    resident = await engine.load(
-                        version.id,
-                        version.manifest_digest,
-                        folder,
-                        full_proof=for_swap,
-                        on_loaded=partial(self._hub.broadcast, Proving(engine.url, version.id)),
-                    )
-                    self._record.loaded(engine, version, time.monotonic() - load_s)
-            except FAILS:
-                raise
-            except (EngineFault, RegistryError, OSError, SQLAlchemyError) as error:
-                self._controller.wake()
-                raise ColdAdapterFailed(f"{version.name} could not be loaded: {error}", permanent=False) from error
-            self._hub.last_used_s[engine.url, version.id] = time.monotonic()  # a newcomer is not the idlest
-            self._controller.publish()
-            self._controller.proven(engine)
-            proven = "no proof" if resident.strength is None else f"effect {resident.strength:.2f}"
-            log.info("loaded %s on %s in %.2f s (%s)", version.name, engine.url, time.monotonic() - began, proven)
+    async def _bring_and_prove(
+        self, engine: ManagedEngine, version: VersionEntry, for_swap: bool, proves: bool
+    ) -> None:
+        """A proof needs no turn: it is a request, which may wait for others' in the engine."""
+        began_s, held = time.monotonic(), engine.residency
+        try:
+            if proves and version.id in held.adoptable:  # a proof may have been added since it was laid out
+                await asyncio.to_thread(self._registry.version_files.materialise, version.manifest_digest)
+            if proves and version.id in held.adoptable:
+                held.begin_proof(version.id)
+            else:
+                async with self._turn(engine, SWAPS if for_swap else version.tenant):
+                    await self._bring(engine, version, for_swap)
+                    if proves and version.id in held.adoptable:
+                        held.begin_proof(version.id)
+            if not proves:
+                return
+            if version.id in held.proving:
+                load_s = self._unproven_s.pop((engine.url, version.id), 0.0)
+                proof_s = time.monotonic()
+                await engine.prove(version.id, full_proof=for_swap)
+                self._record.loaded(engine, version, load_s + time.monotonic() - proof_s)
+        except FAILS:
+            raise
+        except (EngineFault, RegistryError, OSError, SQLAlchemyError) as error:
+            self._controller.wake()
+            raise ColdAdapterFailed(f"{version.name} could not be loaded: {error}", permanent=False) from error
+        self._hub.last_used_s[engine.url, version.id] = time.monotonic()  # a newcomer is not the idlest
+        self._controller.publish()
+        self._controller.proven(engine)
+        strength = held.resident[version.id].strength
+        proven = "no proof" if strength is None else f"effect {strength:.2f}"
+        log.info("loaded %s on %s in %.2f s (%s)", version.name, engine.url, time.monotonic() - began_s, proven)
+
+    async def _bring(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool) -> None:
+        """Have it on the engine; what is resident is proven fully."""
+        held = engine.residency
+        if not engine.health.serves:  # it was, when the load was asked for
+            raise ColdAdapterFailed(f"the engine is {engine.health}", permanent=False)
+        folder = await asyncio.to_thread(self._registry.version_files.materialise, version.manifest_digest)
+        if version.id in held.resident:
+            await engine.prove_fully(version.id)
+        elif not held.has(version.id):
+            await self._make_room(engine, version.tenant, for_swap)
+            _require(self._term)
+            load_s = time.monotonic()
+            await engine.bring(version.id, version.manifest_digest, folder)
+            self._unproven_s[engine.url, version.id] = time.monotonic() - load_s
+            self._hub.last_used_s[engine.url, version.id] = time.monotonic()
 
     @asynccontextmanager
     async def _turn(self, engine: ManagedEngine, tenant: str) -> AsyncIterator[None]:
@@ -257,10 +283,6 @@ class Loading:
                 tenants_own=True,
             )
 
-    def _require_term(self) -> None:
-        if self._term.over:
-            raise ColdAdapterFailed("this controller's term is over; its successor will do it", permanent=False)
-
     def _load_ended(self, key: tuple[str, int], task: asyncio.Task[None]) -> None:
         if self.tasks.get(key) is task:
             del self.tasks[key]
@@ -289,20 +311,17 @@ class Loading:
             await self._hub.next_report(timeout_s=0.5)
 
     def _give_up_one(self, engine: ManagedEngine, tenant: str) -> bool:
-        """Take out of the routes what nobody uses and should make room; False when all are used."""
-        held = engine.residency
-        if held.adoptable:
-            _, (name, _) = held.adoptable.popitem()
-            held.leaving[name] = self._controller.publish()
-            self._record.evicted(engine)
-            return True
-        now = time.monotonic()
+        """Take out of the routes what nobody uses and should make room; False when all are used. First what an earlier
+        controller has left.
+        """
+        held, now = engine.residency, time.monotonic()
         idle_s = {
             version_id: now - self._hub.last_used_s.get((engine.url, version_id), 0.0)
-            for version_id, entry in held.resident.items()
-            if self._hub.asked(engine.url, entry.name) == 0
+            for version_id in (*held.resident, *held.adoptable)
+            if version_id in held.adoptable or self._hub.asked(engine.url, held.resident[version_id].name) == 0
         }
-        first = first_to_go(idle_s, held.resident.keys(), tenant, self._claims)
+        left = next((one for one in held.adoptable if (engine.url, one) not in self._unproven_s), None)
+        first = first_to_go(idle_s, (*held.resident, *held.adoptable), tenant, self._claims) if left is None else left
         if first is None:
             return False
         self.retire(engine, first)
@@ -313,6 +332,7 @@ class Loading:
         """Out of the routes now; off the engine when no worker uses it."""
         name = engine.residency.take_out(version_id)
         self._hub.last_used_s.pop((engine.url, version_id), None)
+        self._unproven_s.pop((engine.url, version_id), None)
         engine.residency.leaving[name] = self._controller.publish()
 
     async def unload_cleared(self, engine: ManagedEngine) -> bool:
@@ -321,10 +341,15 @@ class Loading:
         cleared = [name for name, revision in leaving if self._hub.is_clear(engine.url, name, revision)]
         unloaded = False
         for name in cleared:
-            self._require_term()
+            _require(self._term)
             try:
                 await engine.unload(name)
                 unloaded = True
             except EngineFault as error:
                 log.warning("unloading %s from %s: %s", name, engine.url, error)
         return unloaded
+
+
+def _require(term: Term) -> None:
+    if term.over:
+        raise ColdAdapterFailed("this controller's term is over; its successor will do it", permanent=False)

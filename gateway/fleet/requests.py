@@ -63,8 +63,8 @@ class RequestContext(Protocol):
     def traffic(self) -> Traffic:
         """What workers have counted."""
 
-    async def ensure(self, engine_url: str, version: VersionEntry) -> None:
-        """Make a version resident on an engine. Raises `ColdAdapterFailed`."""
+    async def ensure(self, engine_url: str, version: VersionEntry, *, proven: bool) -> None:
+        """Have a version on an engine, and resident if it shall be `proven`. Raises `ColdAdapterFailed`."""
 
     def lost(self, engine_url: str, name: str) -> None:
         """An engine does not know an adapter that we thought resident."""
@@ -141,7 +141,7 @@ class WorkerRequests:
             if version is None:
                 version = (await asyncio.to_thread(self._registry.catalog)).versions_by_id[asked.version]
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                await self._controller.ensure(asked.url, version)
+                await self._controller.ensure(asked.url, version, proven=asked.proven)
         except TimeoutError:
             failure = f"version id {asked.version} was not loaded within {ANSWER_WITHIN_S:g} s"
         except ColdAdapterFailed as error:

@@ -1,6 +1,6 @@
 """What controller and workers say to each other of slots, where several workers send requests to the same engines.
 
-They are among the messages of `wire.py`, of the same form. A worker that is alone is told `Sharing` and `Proving` too.
+They are among the messages of `wire.py`, of the same form. A worker that is alone is told `Sharing` too.
 """
 
 from __future__ import annotations
@@ -69,15 +69,4 @@ class SlotClosing:
     kind: Literal["slot_closing"] = "slot_closing"
 
 
-@dataclass(frozen=True, slots=True)
-class Proving:
-    """A version has been loaded on an engine, and is being proven. The proof is a request, which needs a slot there as
-    any other: whoever waits for the load should have one now, or long answers on others would hold the proof up.
-    """
-
-    url: str
-    version: int
-    kind: Literal["proving"] = "proving"
-
-
-SlotsFromController = Sharing | SlotGiven | SlotClosing | Proving
+SlotsFromController = Sharing | SlotGiven | SlotClosing

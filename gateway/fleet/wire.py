@@ -81,6 +81,8 @@ class Ensure:
     id: int
     url: str
     version: int
+    proven: bool
+    """False: it only has to be there. A proof is a request, which runs when a slot is had for it."""
     kind: Literal["ensure"] = "ensure"
 
 

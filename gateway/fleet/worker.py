@@ -24,7 +24,7 @@ from gateway.fleet.link import ControllerLink
 from gateway.fleet.mirror import Mirror
 from gateway.fleet.room import UNKNOWN
 from gateway.fleet.second_asks import SecondAsks
-from gateway.fleet.slot_messages import Proving, Sharing, SlotClosing, SlotGiven
+from gateway.fleet.slot_messages import Sharing, SlotClosing, SlotGiven
 from gateway.fleet.view import FleetView, InFlight
 from gateway.fleet.wire import (
     Borrow,
@@ -123,15 +123,13 @@ class FleetWorker:
         finally:
             self.on_waited("engine", time.monotonic() - began_s)
 
-    async def ensure(
-        self, engine_url: str, version: VersionEntry, on_proving: Callable[[], object] = lambda: None
-    ) -> None:
-        """Make a version resident on an engine; callers who ask at once share one load. `on_proving` is called when it
-        is there, and being proven. Raises `ColdAdapterFailed`.
+    async def ensure(self, engine_url: str, version: VersionEntry, *, proven: bool = True) -> None:
+        """Make a version resident on an engine, or have it there at all if it need not be `proven`; callers who ask at
+        once share one load. Raises `ColdAdapterFailed`.
         """
         began_s = time.monotonic()
         try:
-            await self.loads.wait(engine_url, version, on_proving)
+            await self.loads.wait(engine_url, version, proven=proven)
         finally:
             self.on_waited("load", time.monotonic() - began_s)
 
@@ -205,8 +203,6 @@ class FleetWorker:
                 self.slots.be_alone()
             case SlotGiven() | SlotClosing():
                 self.slots.take(message)
-            case Proving():
-                self.loads.proving(message.url, message.version)
             case CatalogMoved():
                 self._on_catalog_moved(message.revision)
             case Shares():

@@ -39,7 +39,9 @@ class Looking:
     """One process, while there is something to look at. Not for several threads at once."""
 
     def __init__(self) -> None:
-        self.child = AskedChild("what looks at answers", _command(), _environment, subprocess.DEVNULL)
+        self.child = AskedChild(
+            "what looks at answers", COMMAND, _environment, niceness=NICENESS, stderr=subprocess.DEVNULL
+        )
 
     def look(self, taps: Sequence[Tap]) -> list[Finding]:
         """What is found in each. Of a group in which the process ended nothing is known."""
@@ -56,10 +58,6 @@ class Looking:
     def close(self) -> None:
         """End the process."""
         self.child.close()
-
-
-def _command() -> tuple[str, ...]:
-    return ("nice", f"-n{NICENESS}", *COMMAND)
 
 
 def _environment() -> dict[str, str]:

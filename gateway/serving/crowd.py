@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from gateway.client_address import Networks, block_of, is_within
+from gateway.serving.newcomers import Newcomers
 from gateway.told_together import EVERY_S, Seen, ToldTogether
 
 log = logging.getLogger("switchyard.door")
@@ -38,13 +39,15 @@ def room_of(open_files: int, backlog: int) -> int:
 class Guest:
     """One connection. It is a stranger's until a valid key has been sent on it, and then its tenant's."""
 
-    __slots__ = ("_crowd", "_transport", "address", "came_s", "tenant")
+    __slots__ = ("_crowd", "_transport", "address", "came_s", "late_s", "tenant")
 
     def __init__(self, crowd: Crowd, transport: asyncio.Transport, address: str) -> None:
         self._crowd = crowd
         self._transport = transport
         self.address = address
         self.came_s = time.monotonic()
+        self.late_s = 0.0
+        """Seconds after which it is to be read."""
         self.tenant = ""
 
     def known(self, tenant: str) -> None:
@@ -85,6 +88,8 @@ class Crowd:
     stranger's that has been silent, likewise; else one that has just come; else one that idles. One that is served for
     a known key never goes.
 
+    Who comes when there is no room is read at once only if few have come from there lately (`newcomers.py`).
+
     For who has more himself than who would go, nobody of the last two goes: whoever opens connections as fast as they
     are closed would drive out all others', as each of those is a stranger's for a moment, or idles for one.
     """
@@ -105,6 +110,7 @@ class Crowd:
         self._of_address: Counter[str] = Counter()
         self._of_tenant: Counter[str] = Counter()
         self.count = 0
+        self._newcomers = Newcomers()
         self.unreadable = ToldTogether(_tell)
         """Connections that were closed as what came on them is no HTTP."""
 
@@ -113,9 +119,12 @@ class Crowd:
         host, address = address, block_of(address)
         if not self._has_room_for(host, address) and not self._turn_out_of(address):
             return None
-        if self._most is not None and self.count >= self._most and not self._turn_one_out(host, address):
+        is_full = self._most is not None and self.count >= self._most
+        if is_full and not self._turn_one_out(host, address):
             return None
         guest = Guest(self, transport, address)
+        if is_full and not is_within(host, self._trusted):
+            guest.late_s = self._newcomers.late_s(address, guest.came_s)
         self.strangers[guest] = None
         self._of_address[address] += 1
         self.count += 1

@@ -28,6 +28,8 @@ READS_WITHIN_S = 30.0
 """In which a client must have read something of what waits for it."""
 UNWANTED_BYTES_PER_S = 4 * 1024 * 1024
 """Of the rest of a body that was answered before it had come."""
+MOST_EARLY_BYTES = 8_192
+"""Of a connection that is read later (`newcomers.py`), for there may be hundreds of such."""
 BODILESS = (204, 304)
 CHUNKED = (b"transfer-encoding", b"chunked")
 CLOSE = (b"connection", b"close")
@@ -178,15 +180,38 @@ class BoundedProtocol(PlainProtocol):
         self._clock: asyncio.TimerHandle | None = self.loop.call_later(self.timeout_keep_alive, transport.close)
         self._new = True
         """Nothing has come yet: load balancers open connections before they need them."""
+        self._early: bytes | None = None
+        """What has come of one that is read later; `None` of all others."""
         self._guest = self.crowd.enter(transport, self.client[0] if self.client else "")
         if self._guest is None:
             full = Overloaded("There are too many connections.", code="too_many_connections", retry_after_s=1)
             self._refuse(503, full)
+        elif self._guest.late_s:
+            self._stop_clock()
+            self._early = b""
+            self._clock = self.loop.call_later(self._guest.late_s, self._read_first)
+
+    def _come_early(self, early: bytes) -> None:
+        """Keep what has come; uvloop reads once before it can be told not to."""
+        self.flow.pause_reading()
+        if len(early) > MOST_EARLY_BYTES:
+            self.transport.abort()
+        self._early = early
+
+    def _read_first(self) -> None:
+        early, self._early = self._early, None
+        self._clock = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
+        if early:
+            self.data_received(early)
+        self._read_on()
 
     def data_received(self, data: bytes) -> None:
         """Whatever comes while no request is served must become one in time: a head, or the rest of a body that was
         answered before it had come.
         """
+        if self._early is not None:
+            self._come_early(self._early + data)
+            return
         if self._new:
             self._new = False
             self._stop_clock()

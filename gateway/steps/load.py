@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Set
+from collections.abc import Set
 from types import TracebackType
 from typing import Protocol
 
@@ -40,8 +40,8 @@ class Fleet(Protocol):
         traffic now.
         """
 
-    async def ensure(self, engine_url: str, version: VersionEntry, on_proving: Callable[[], object]) -> None:
-        """Make a cold adapter resident; `on_proving` is called when it is loaded, and its proof begins. Raises
+    async def ensure(self, engine_url: str, version: VersionEntry, *, proven: bool) -> None:
+        """Make a cold adapter resident, or have it on the engine at all if it need not be `proven`. Raises
         `ColdAdapterFailed`.
         """
 
@@ -65,7 +65,7 @@ class Load:
     come back later. For a copy of a request nothing is loaded, and nothing is waited for.
     """
 
-    __slots__ = ("_arm", "_claim", "_engine_url", "_fleet", "_is_copy", "_pin", "_running", "_seat", "_span", "_wait_s")
+    __slots__ = ("_arm", "_engine_url", "_fleet", "_is_copy", "_pin", "_running", "_seat", "_span", "_wait_s")
 
     def __init__(
         self,
@@ -88,8 +88,6 @@ class Load:
         self._seat = seat
         self._running: Running | None = None
         """The adapter among those that run on the engine, once it is."""
-        self._claim: asyncio.Task[None] | None = None
-        """Who stands in line for that."""
         self._pin: Pin | None = None
 
     async def __aenter__(self) -> str:
@@ -135,7 +133,7 @@ class Load:
             return None
         return engine.status.base_name if self._arm.version is None else engine.resident.get(self._arm.version.id)
 
-    def _joins(self, name: str) -> bool:
+    def _joins(self, name: str | None) -> bool:
         """Whether it may run now under this name; a base of its own takes no slot."""
         adapter = running_as(self._arm, name)
         if adapter is None:
@@ -153,41 +151,43 @@ class Load:
             self._running = None
 
     async def _waited_for(self) -> str:
-        """The name once it is resident and has a slot, which is waited for from the begin of its proof on: that needs
-        one too. A slot is waited for without a hold on the adapter, which may make room for others meanwhile; then it
-        is loaded once more.
+        """The name once it is resident and has a slot. It is loaded, has a slot, and is proven then: a proof is a
+        request too, and without a slot it would wait in the engine, and others behind it. A slot is waited for without
+        a hold on the adapter, which may make room for others meanwhile; then it is loaded once more.
         """
         waits_for_slot = False
         try:
             async with asyncio.timeout(self._wait_s):
-                name = self._resident_name() or await self._loaded()
-                if self._running is None and (self._claim is not None or not self._joins(name)):
+                name = self._resident_name()
+                if name is None:
+                    await self._loaded(proven=False)
+                if self._running is None and not self._joins(name):
                     waits_for_slot = True
-                    await self._slot_on()
+                    await self._slot(name)
                     waits_for_slot = False
-                    name = self._resident_name() or await self._loaded()
-                return name
+                return self._resident_name() or await self._proven()
         except TimeoutError:
-            await self._give_up()
+            self._leave()
             raise self._no_slot() if waits_for_slot else self._loading() from None
         except BaseException:
-            await self._give_up()
+            self._leave()
             raise
 
-    async def _give_up(self) -> None:
-        """Have no slot, and wait for none."""
-        if self._claim is not None and not self._claim.done():
-            self._claim.cancel()
-            await asyncio.wait((self._claim,))
-        self._leave()
+    async def _slot(self, name: str | None) -> None:
+        """Wait for it; who waits for one has an adapter that takes one."""
+        adapter = running_as(self._arm, name)
+        assert adapter is not None
+        with part_of(self._span, f"wait for slot {self._arm.public_name}"):
+            await self._fleet.slots.wait(self._engine_url, adapter.number, adapter.tenant)
+        self._running = adapter
 
-    async def _loaded(self) -> str:
-        """Its name, once the controller has loaded it."""
+    async def _loaded(self, *, proven: bool) -> None:
+        """Return once the controller has loaded it."""
         if self._arm.version is None:
             raise EngineUnreachable("the engine cannot serve its base model yet")
         try:
-            with part_of(self._span, f"wait for load {self._arm.public_name}"):
-                await self._fleet.ensure(self._engine_url, self._arm.version, self._begin_claim)
+            with part_of(self._span, f"wait for {'proof' if proven else 'load'} {self._arm.public_name}"):
+                await self._fleet.ensure(self._engine_url, self._arm.version, proven=proven)
         except ColdAdapterFailed as error:
             if error.permanent:
                 raise Overloaded(error.reason, param="model", code="model_quarantined") from error
@@ -198,29 +198,14 @@ class Load:
                     retry_after_s=RETRY_AFTER_S,
                 ) from error
             raise CannotLoad(error.reason) from error
+
+    async def _proven(self) -> str:
+        """Its name, once the controller has proven it."""
+        await self._loaded(proven=True)
         name = self._resident_name()
         if name is None:
             raise EngineUnreachable(f"{self._arm.public_name} left the engine while it was being loaded")
         return name
-
-    def _begin_claim(self) -> None:
-        adapter = running_as(self._arm, self._resident_name())
-        if self._claim is not None or self._running is not None or adapter is None:
-            return
-        if self._fleet.slots.join(self._engine_url, adapter.number, adapter.tenant):
-            self._running = adapter
-        else:
-            self._claim = asyncio.create_task(self._claimed(adapter))
-
-    async def _claimed(self, adapter: Running) -> None:
-        await self._fleet.slots.wait(self._engine_url, adapter.number, adapter.tenant)
-        self._running = adapter
-
-    async def _slot_on(self) -> None:
-        self._begin_claim()
-        if self._claim is not None:
-            with part_of(self._span, f"wait for slot {self._arm.public_name}"):
-                await self._claim
 
     def _loading(self) -> Overloaded:
         return Overloaded(

@@ -122,6 +122,8 @@ class _Answer:
         self.arrived = arrived
         self.events_sent = 0
         self.adapters_begun = engine.table.begun
+        self.done_s = engine.pace.clock()
+        """When the work on it so far was done."""
         self.choices = self._generate()
 
     async def send(self) -> bool:
@@ -165,7 +167,7 @@ class _Answer:
 
     async def _work(self, milliseconds: float) -> None:
         """The core works on this answer; a base answer may become another tenant's meanwhile, and stays it."""
-        await self.engine.pace.work(self.exchange, milliseconds / 1_000)
+        self.done_s = await self.engine.pace.work(self.exchange, milliseconds / 1_000, self.done_s)
         self.engine.check_alive()
         if self.serving.weights is None and (stranger := self.engine.contaminant(self.adapters_begun)):
             self.serving = replace(self.serving, weights=stranger)

@@ -71,17 +71,23 @@ class Pace:
                     self._release()
                 await self._moving()
 
-    async def work(self, exchange: Exchange, seconds: float) -> None:
-        """Let the core move for `seconds`. Raises ClientGone as soon as the client leaves."""
+    async def work(self, exchange: Exchange, seconds: float, since: float | None = None) -> float:
+        """Let the core move for `seconds`; when that was done, by its clock. Raises ClientGone as soon as the client
+        leaves.
+
+        `since` is when the work before was done: a device's steps follow each other, however late this process is woken
+        for one.
+        """
+        ends = (self.clock() if since is None else since) + seconds
         if not seconds and self._moves is None:
             await exchange.wait(0)
-            return
-        ends = self.clock() + seconds
+            return ends
         while self._moves is not None or self.clock() < ends:
             if self._moves is not None:
                 await exchange.until(self._moves)
             else:
                 await exchange.wait(ends - self.clock())
+        return ends
 
     async def _moving(self) -> None:
         while self._moves is not None:

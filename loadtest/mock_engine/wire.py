@@ -55,6 +55,8 @@ class Exchange:
     send: Send
     tells_ids: bool = True
     """As with `--enable-request-id-headers`."""
+    gone: asyncio.Future[Message] | None = None
+    """Done when the client has left, or has its answer; None until somebody wants to know."""
 
     def header(self, name: bytes) -> str | None:
         """The first header of that lower-case name."""
@@ -111,24 +113,37 @@ class Exchange:
         """Let `seconds` pass, or raise ClientGone as soon as the client leaves. Call only after `body`."""
         if seconds <= 0:
             await asyncio.sleep(0)
-        else:
-            try:
-                async with asyncio.timeout(seconds):
-                    await self.receive()
-            except TimeoutError:
-                return
-        if seconds > 0 or self.transport.is_closing():
+            if self.transport.is_closing():
+                raise ClientGone
+            return
+        loop = asyncio.get_running_loop()
+        over = loop.create_future()
+
+        def end(_gone: object = None) -> None:
+            if not over.done():
+                over.set_result(None)
+
+        timer, gone = loop.call_later(seconds, end), self._watched()
+        gone.add_done_callback(end)
+        try:
+            await over
+        finally:
+            timer.cancel()
+            gone.remove_done_callback(end)
+        if gone.done():
             raise ClientGone
 
     async def until(self, event: asyncio.Future[None]) -> None:
         """Let `event` come, or raise ClientGone as soon as the client leaves. Call only after `body`."""
-        gone = asyncio.ensure_future(self.receive())
-        try:
-            await asyncio.wait((gone, event), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            gone.cancel()
+        await asyncio.wait((self._watched(), event), return_when=asyncio.FIRST_COMPLETED)
         if not event.done():
             raise ClientGone
+
+    def _watched(self) -> asyncio.Future[Message]:
+        """One question to the server for all that wait: to ask it anew for each token would cost more than the rest."""
+        if self.gone is None:
+            self.gone = asyncio.ensure_future(self.receive())
+        return self.gone
 
     def abort(self) -> None:
         """Reset the connection."""

@@ -12,6 +12,8 @@ from typing import IO, Any, TypeVar
 
 import orjson
 
+from registry.children.yielding import yield_processors
+
 T = TypeVar("T")
 MAX_LINE_BYTES = 1 << 20
 HOME = Path(__file__).parents[2]
@@ -34,12 +36,21 @@ class AskedChild:
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], environment: Callable[[], Mapping[str, str]], stderr: int | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Callable[[], Mapping[str, str]],
+        *,
+        niceness: int,
+        stderr: int | None = None,
     ) -> None:
-        """`name` is for sentences: `the analyst`; `stderr` is as `subprocess.Popen` has it."""
+        """`name` is for sentences: `the analyst`; `niceness` is how much it yields to others, 0 to 19; `stderr` is as
+        `subprocess.Popen` has it.
+        """
         self._name = name
         self._command = command
         self._environment = environment
+        self._niceness = niceness
         self._stderr = stderr
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -115,6 +126,7 @@ class AskedChild:
             )
         except OSError as error:
             raise ChildGone(f"{self._name} could not be started: {error}") from error
+        yield_processors(self._niceness, self._process.pid)
         return self._process
 
     def close(self) -> None:

@@ -262,7 +262,7 @@ class LoadingAtTheGate(Loading):
 
     gate: asyncio.Future[None]
 
-    async def _load(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool) -> None:
+    async def _load(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool, _proves: bool) -> None:
         await self.gate
         engine.residency.resident[version.id] = Resident("a-1", Path(), None, for_swap)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -82,32 +80,52 @@ def test_long_answers_take_no_places_that_another_tenant_needs(filled: House) ->
             assert answer.status_code == 200, answer.text
 
 
-def test_a_cold_adapter_is_proven_and_served_though_its_tenants_other_one_is_always_busy(filled: House) -> None:
-    """Its proof is a request, which the engine begins when a slot is free: nobody would ever leave one."""
+def test_what_is_loaded_waits_for_its_slot_before_its_proof_and_holds_up_no_other_load(filled: House) -> None:
+    """A proof is a request: without a slot it waits in the engine, before others, until a long answer ends."""
     with run_stack(filled, engines=({"max_loras": 4},)) as stack, ThreadPoolExecutor(3) as callers:
         stack.wait_resident(OTHER)
         filled.publish("globex/cold")
         stack.wait_revision()
         stack.chat(OTHER, key="globex")
+        (engine,), slots = stack.controller.engines, stack.worker.slots
         wait_until("the number of slots to be known", lambda: stack.worker.view().engines[0].status.slots == 4)
         stack.faults(token_ms=50)
-        with streams(stack, *STORM[:3]) as answers:
+        with streams(stack, *STORM[:3]):
             wait_until("the streams to run", lambda: running(stack) == 3)
-            done = threading.Event()
+            answers = [callers.submit(stack.chat, OTHER, key="globex", **LONG)]
+            wait_until("all slots to be taken", lambda: running(stack) == 4)
+            before = stack.state()["loads"]
+            for number, (name, key) in enumerate(((STORM[3], "acme"), ("globex/cold", "globex")), 1):
+                answers.append(callers.submit(stack.chat, f"{name}@1.0", key=key, max_tokens=1))
+                wait_until("it to be there", lambda: stack.state()["loads"] == before + number)  # noqa: B023
+                wait_until("it to wait for a slot", lambda: slots.waiting == number)  # noqa: B023
+            assert (running(stack), stack.state()["waiting"]) == (4, 0), "a proof was sent to the engine"
+            assert len(engine.residency.adoptable) == 2
+            stack.faults(token_ms=0)
+            assert [answer.result().status_code for answer in answers] == [200] * 3
+            assert not engine.residency.adoptable
 
-            def keep_busy(after_s: float) -> None:
-                time.sleep(after_s)
-                while not done.is_set():
-                    stack.chat(OTHER, key="globex", max_tokens=4, min_tokens=4)
 
-            busy = [callers.submit(keep_busy, number / 10) for number in range(2)]
-            wait_until("the other to be busy", lambda: running(stack) >= 4)
-            answer = stack.chat("globex/cold@1.0", key="globex", max_tokens=1)
-            done.set()
-            assert answer.status_code == 200, answer.text
-            assert not any(one.done() for one in answers), "the others were to be at it still"
-            for one in busy:
-                one.result()
+def test_what_waits_for_a_slot_may_make_room_and_is_loaded_once_more(filled: House) -> None:
+    with run_stack(filled, engines=({"max_loras": 2, "max_cpu_loras": 8},), engine_max_cpu_loras=8) as stack:
+        stack.wait_resident(OTHER)
+        (engine,) = stack.controller.engines
+        stack.chat(OTHER, key="globex")
+        wait_until("the number of slots to be known", lambda: stack.worker.view().engines[0].status.slots == 2)
+        stack.faults(token_ms=50)
+        with streams(stack, STORM[0]), ThreadPoolExecutor(2) as callers:
+            wait_until("the stream to run", lambda: running(stack) == 1)
+            other = callers.submit(stack.chat, OTHER, key="globex", **LONG)
+            wait_until("all slots to be taken", lambda: running(stack) == 2)
+            waits = callers.submit(stack.chat, f"{STORM[1]}@1.0", max_tokens=1)
+            wait_until("it to be there", lambda: len(engine.residency.adoptable) == 1)
+            (version_id,) = engine.residency.adoptable
+            stack.controller.loading.retire(engine, version_id)
+            wait_until("it to be gone", lambda: not engine.residency.leaving)
+            stack.faults(token_ms=0)
+            assert waits.result().status_code == 200, waits.result().text
+            assert version_id in engine.residency.resident
+            assert other.result().status_code == 200
 
 
 def test_a_storm_of_cold_adapters_makes_another_tenant_wait_for_one_load(filled: House) -> None:

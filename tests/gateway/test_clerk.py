@@ -19,13 +19,13 @@ from gateway.api.fields.caps import Caps
 from gateway.api.fields.faults import SeveralFaults
 from gateway.bytes_in_flight import NOT_COUNTED
 from gateway.clerk import Clerk
-from gateway.desk import LARGE_BYTES, Desk
+from gateway.desk import HERE_BYTES, LARGE_BYTES, Desk
 from gateway.errors import ApiError, BadRequest, ModelNotFound, Overloaded
 from gateway.handoffs import Call, InferenceRequest, Principal
 from gateway.steps.parse import parse
 from tests.support.errands import fall, refuse, unspeakable
 from tests.support.stack import CHAT, Stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 TEXT = "é" * LARGE_BYTES
 BODIES: dict[str, dict[str, Any]] = {
@@ -139,6 +139,40 @@ def test_work_that_cannot_be_told_leaves_no_half_of_it_behind(monkeypatch: pytes
         wait_until("another to read", lambda: clerk.do(os.getpid) != os.getpid())
     finally:
         clerk.close()
+
+
+async def test_the_first_bodies_are_worked_on_here_while_they_are_short_and_others_wait_for_the_process() -> None:
+    desk = Desk()
+    try:
+        assert await desk.ask("acme", HERE_BYTES, os.getpid) == os.getpid()
+        doing = [await_pid(desk, tenant, LARGE_BYTES) for tenant in ("acme", "globex")]
+        pids = await asyncio.gather(*doing)
+        assert os.getpid() not in pids
+        assert len({*pids}) == 1
+        desk.clerk.rest()
+        assert await desk.ask("acme", LARGE_BYTES, os.getpid) == os.getpid(), "and so again, when it has rested"
+    finally:
+        desk.close()
+
+
+async def await_pid(desk: Desk, tenant: str, body_bytes: int) -> int:
+    """Of who does work about such a body."""
+    async with asyncio.timeout(DEADLINE_S):
+        return await desk.ask(tenant, body_bytes, os.getpid)
+
+
+@pytest.mark.parametrize("command", [("/nowhere/to/be/found",), (sys.executable, "-c", "0")])
+async def test_where_no_process_can_be_had_bodies_are_worked_on_here(
+    command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.clerk.COMMAND", command)
+    monkeypatch.setattr("gateway.desk.STARTS_WITHIN_S", 0.3)
+    desk = Desk()
+    try:
+        assert await await_pid(desk, "acme", 2 * HERE_BYTES) == os.getpid()
+        assert await await_pid(desk, "acme", 2 * HERE_BYTES) == os.getpid()
+    finally:
+        desk.close()
 
 
 def test_the_gateway_itself_does_not_parse_large_bodies(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

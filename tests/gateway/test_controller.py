@@ -56,7 +56,9 @@ async def test_a_load_waits_while_a_new_boot_is_taken_over_and_is_not_taken_for_
         taking_over = asyncio.create_task(engine.check(NOBODY, in_flight=0, heard_s=0.0))
         await wait_until_async("the load to begin", engine.loading.locked)
         async with engine.loading:
-            resident = await engine.load(1, "sha256:" + "1" * 64, folder, full_proof=False)
+            await engine.bring(1, "sha256:" + "1" * 64, folder)
+            engine.residency.begin_proof(1)
+            resident = await engine.prove(1, full_proof=False)
         assert await taking_over
         names = set((await mock.state())["loaded"])
         assert names == {engine.residency.base_name, resident.name, "a-stranger"}

@@ -16,6 +16,7 @@ import uvicorn
 from gateway.api.asgi import ON_HELD_BACK, ON_KNOWN
 from gateway.client_address import address_of, block_of
 from gateway.serving import crowd as crowd_module
+from gateway.serving import newcomers
 from gateway.serving.crowd import LEAST, OWN_FILES, Crowd, room_of
 from gateway.serving.server import server_config
 from loadtest.testing import free_port
@@ -196,6 +197,37 @@ def test_a_silent_stranger_goes_for_whoever_comes(monkeypatch: pytest.MonkeyPatc
         wait_until("all to be there", lambda: crowd.count == MOST and len(crowd.strangers) == 1)
         assert answer(guests.come()).endswith(b"ok")
         assert is_closed(silent)
+
+
+def test_while_there_is_no_room_those_of_an_address_are_read_late_of_which_many_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (("PER_S", 1e-3), ("BURST_S", 1e3), ("LATE_S", DEADLINE_S)):  # one, and then none for long
+        monkeypatch.setattr(newcomers, name, value)
+    crowd = Crowd(MOST)
+    with serving(crowd) as port, Guests(port) as guests:
+        for _ in range(MOST):
+            guests.known("noisy", THERE, "/late")
+        wait_until("no room to be left", lambda: len(crowd.held_back) == MOST)
+        assert answer(guests.come(THERE)).endswith(b"ok")
+        late = guests.come(THERE)
+        late.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until("it to be there", lambda: any(one.late_s for one in crowd.strangers))
+        assert answer(guests.come()).endswith(b"ok"), "another address waits for nobody"
+        late.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            late.recv(1)
+
+
+def test_those_that_are_late_are_read_in_the_end_and_a_quiet_address_is_forgotten() -> None:
+    paced = newcomers.Newcomers()
+    at_once = sum(paced.late_s("a", 0.0) == 0 for _ in range(1_000))
+    assert at_once == pytest.approx(newcomers.PER_S * newcomers.BURST_S, abs=1)
+    assert paced.late_s("a", 0.0) == newcomers.LATE_S
+    assert paced.late_s("b", 0.0) == 0
+    later_s = newcomers.BURST_S + newcomers.LATE_S
+    assert paced.late_s("c", later_s) == 0
+    assert vars(paced)["_due_s"].keys() == {"c"}
 
 
 def test_what_is_served_for_known_keys_never_goes_and_who_comes_is_told() -> None:

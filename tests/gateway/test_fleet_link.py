@@ -200,7 +200,7 @@ async def test_a_load_that_is_given_up_before_its_first_step_is_answered_and_can
         await wait_until_async("the engine to be up", lambda: engine.health.state == "up")
         worker = await played_worker(address, "w")
         await worker.hear_until_published()
-        controller.requests.on_message(controller.hub.links["w"], Ensure(1, mock.url, version.id))
+        controller.requests.on_message(controller.hub.links["w"], Ensure(1, mock.url, version.id, proven=True))
 
         async def die() -> None:
             assert not controller.loading.tasks[mock.url, version.id].done()
@@ -215,7 +215,7 @@ async def test_a_load_that_is_given_up_before_its_first_step_is_answered_and_can
             return engine.health.state == "up"
 
         await wait_until_async("the engine to be back", back)
-        worker.say(Ensure(2, mock.url, version.id))
+        worker.say(Ensure(2, mock.url, version.id, proven=True))
         assert (await heard(worker, 2)).failure == ""
         worker.hang_up()
 

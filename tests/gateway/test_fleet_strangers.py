@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 
 from gateway.engines.engine import EngineStatus
-from gateway.fleet.channel import MAGIC, Channel, LinkBroken, link_key, of_controller, of_worker
+from gateway.fleet.channel import (
+    MAC_BYTES,
+    MAGIC,
+    NONCE_BYTES,
+    Channel,
+    LinkBroken,
+    link_key,
+    of_controller,
+    of_worker,
+)
 from gateway.fleet.hub import MOST_STRANGERS
 from gateway.fleet.wire import EngineChanged, Published, Wake, Welcome, encode
 from tests.support.fleet_parts import engines_at, played_worker
@@ -76,6 +85,74 @@ async def test_a_worker_with_another_key_is_refused_and_told_nothing(house: Hous
         assert await is_cut_off(reader)
         assert controller.hub.links == {}
         writer.close()
+
+
+async def test_the_secret_alone_or_the_leases_key_alone_is_nobodys_proof(house: House) -> None:
+    async with office(house, looks=False) as (controller, address):
+        lease = house.registry.leadership.current()
+        assert lease is not None
+        controller.hub.key = link_key(SECRET, lease.key)
+        for secret, term in (("guessed", lease.key), (SECRET, "00" * 32)):
+            reader, writer = await address.connect()
+            with pytest.raises(LinkBroken, match="does not hold the lease"):
+                await of_worker(reader, writer, link_key(secret, term))
+            writer.close()
+        reader, writer = await address.connect()
+        await of_worker(reader, writer, link_key(SECRET, lease.key))
+        writer.close()
+
+
+async def test_the_controllers_own_proof_sent_back_to_it_proves_nothing(house: House) -> None:
+    async with office(house, looks=False) as (controller, address):
+        reader, writer = await address.connect()
+        writer.write(MAGIC + bytes(NONCE_BYTES))
+        answer = await reader.readexactly(NONCE_BYTES + MAC_BYTES)
+        writer.write(answer[NONCE_BYTES:] + bytes(64))
+        assert await is_cut_off(reader)
+        assert controller.hub.links == {}
+        writer.close()
+
+
+async def test_what_a_worker_said_on_one_link_opens_no_other(house: House) -> None:
+    async with office(house, looks=False) as (controller, address):
+        reader, writer = await address.connect()
+        said: list[bytes] = []
+        recorded = Recorded(writer, said)
+        await of_worker(reader, recorded, controller.hub.key)  # type: ignore[arg-type]
+        writer.close()
+        greeting, proof = said
+        reader, writer = await address.connect()
+        writer.write(greeting)
+        await reader.readexactly(NONCE_BYTES + MAC_BYTES)
+        writer.write(proof + bytes(64))
+        assert await is_cut_off(reader)
+        writer.close()
+
+
+async def test_what_an_end_has_said_itself_is_not_taken_for_the_others_word(house: House) -> None:
+    async with office(house, looks=False) as (controller, address):
+        reader, writer = await address.connect()
+        said: list[bytes] = []
+        channel = await of_worker(reader, Recorded(writer, said), controller.hub.key)  # type: ignore[arg-type]
+        channel.write(b"a word")
+        echoed = asyncio.StreamReader()
+        echoed.feed_data(said[-1])
+        channel._reader = echoed
+        with pytest.raises(LinkBroken, match="has not written"):
+            await channel.read(DEADLINE_S)
+        writer.close()
+
+
+class Recorded:
+    """A writer that keeps what is written."""
+
+    def __init__(self, writer: asyncio.StreamWriter, said: list[bytes]) -> None:
+        self._writer = writer
+        self._said = said
+
+    def write(self, data: bytes) -> None:
+        self._said.append(data)
+        self._writer.write(data)
 
 
 async def test_who_proves_nothing_in_time_is_cut_off(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

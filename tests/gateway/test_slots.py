@@ -174,6 +174,40 @@ def test_what_a_tenant_has_lacked_is_kept_for_it_from_who_has_more() -> None:
     assert engine.went == [11, 4], "B has not needed it for long"
 
 
+def test_what_a_tenant_has_had_at_once_is_kept_from_who_has_more_while_it_runs_something() -> None:
+    engine = Engine(tenants=2)
+    engine.run(B, 10, 11)
+    engine.leave(11)
+    engine.run(A, 1, 2)
+    engine.ask(3, A)
+    assert engine.went == [], "A would have three"
+    engine.run(B, 11)
+    engine.leave(11)
+    engine.pass_time(KEPT_S + HELD_S)
+    assert engine.went == [3], "B has not needed it for long"
+
+
+def test_who_runs_nothing_has_nothing_kept_but_what_it_lacked() -> None:
+    engine = Engine(tenants=2)
+    engine.run(B, 10, 11)
+    engine.leave(11)
+    engine.run(A, 1, 2)
+    engine.ask(3, A)
+    engine.leave(10)
+    assert engine.went == [3]
+
+
+def test_of_what_a_tenant_has_had_no_more_is_kept_than_the_other_has() -> None:
+    engine = Engine(tenants=2)
+    engine.run(B, 10, 11, 12)
+    for adapter in (11, 12):
+        engine.leave(adapter)
+    engine.run(A, 1, 2)
+    engine.ask(3, A)
+    assert engine.went == []
+    engine.run(B, 11)
+
+
 def test_nothing_is_kept_from_who_would_have_no_more_than_the_one_that_lacks() -> None:
     engine = Engine(most=5, tenants=2, reserve=0)
     engine.run(A, 1, 2, 3, 4)

@@ -13,6 +13,8 @@ import httpx
 import pytest
 
 from loadtest.folders import write_adapter, write_proof
+from loadtest.mock_engine.pace import Pace
+from loadtest.mock_engine.wire import Exchange
 from tests.loadtest.mock_http import IDS, complete, load, logprob, mock, running, steps, stream_of, text
 from tests.support.waiting import DEADLINE_S, wait_until_async
 
@@ -30,6 +32,24 @@ async def arrivals(http: httpx.AsyncClient) -> list[float]:
             if line:
                 times.append(time.monotonic())
     return times
+
+
+async def test_work_begins_when_the_work_before_was_done_and_not_when_somebody_noticed() -> None:
+    pace, exchange = Pace(), Exchange({}, asyncio.Event().wait, _say_nothing)  # type: ignore[arg-type]
+    long_ago_s = pace.clock() - 10.0
+    assert await pace.work(exchange, 1.0, long_ago_s) == long_ago_s + 1.0
+    assert exchange.gone is None, "what was done by now is not waited for"
+    before_s = pace.clock()
+    assert await pace.work(exchange, 0.002, before_s) == before_s + 0.002 <= pace.clock()
+    watched = exchange.gone
+    await pace.work(exchange, 0.002)
+    assert exchange.gone is watched, "the server is asked once whether the client is there"
+    assert watched is not None
+    watched.cancel()
+
+
+async def _say_nothing(_message: object) -> None:
+    """A client that hears nothing."""
 
 
 async def test_a_load_stalls_running_streams_whole_answers_and_other_loads(tmp_path: Path) -> None:

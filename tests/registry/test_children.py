@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from registry.children.asked import AskedChild, ChildGone, ChildSlow, ask_once, last_words, with_packages
+from registry.children.yielding import yield_processors
 
 WITHIN_S = 60.0
+NICENESS = 7
 ECHO = """
 import sys
 from registry.children.mouth import Mouth
@@ -25,7 +28,9 @@ for line in sys.stdin.buffer:
 
 
 def child_of(program: str, stderr: int | None = None) -> AskedChild:
-    return AskedChild("the child", (sys.executable, "-c", program), lambda: os.environ, stderr)
+    return AskedChild(
+        "the child", (sys.executable, "-c", program), lambda: os.environ, niceness=NICENESS, stderr=stderr
+    )
 
 
 @pytest.fixture
@@ -91,7 +96,7 @@ def test_one_that_says_what_is_no_answer_is_ended() -> None:
 
 
 def test_a_program_that_is_not_there_is_told() -> None:
-    child = AskedChild("the child", ("/nowhere/to/be/found",), lambda: os.environ)
+    child = AskedChild("the child", ("/nowhere/to/be/found",), lambda: os.environ, niceness=NICENESS)
     with pytest.raises(ChildGone, match=r"the child could not be started: .*No such file"):
         child.ask(b"", 1, WITHIN_S)
     with pytest.raises(ChildGone, match=r"the child could not be started: .*No such file"):
@@ -120,3 +125,41 @@ def test_a_child_finds_our_packages_wherever_it_runs(tmp_path: Path) -> None:
     found = with_packages({"PYTHONPATH": str(tmp_path)})["PYTHONPATH"].split(os.pathsep)
     assert found == [str(Path(__file__).parents[2]), str(tmp_path)]
     assert with_packages({})["PYTHONPATH"] == found[0]
+
+
+def session_niceness(pid: int) -> int | None:
+    """Of the session of a process among others; `None` where the kernel does not group processes so."""
+    group = Path(f"/proc/{pid}/autogroup")
+    return int(group.read_text().split()[-1]) if group.exists() else None
+
+
+def test_it_yields_to_its_parent_and_so_does_its_session_where_the_kernel_shares_by_sessions(echo: AskedChild) -> None:
+    echo.ask(b"1\n", 1, WITHIN_S)
+    assert echo.process is not None
+    pid = echo.process.pid
+    assert os.getpriority(os.PRIO_PROCESS, pid) == max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0))
+    assert os.getsid(pid) == pid, "else its parent would yield with it"
+    assert session_niceness(pid) in (None, NICENESS)
+
+
+def test_a_process_in_its_parents_session_yields_alone() -> None:
+    before = session_niceness(os.getpid())
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        yield_processors(NICENESS, child.pid)
+        assert os.getpriority(os.PRIO_PROCESS, child.pid) >= NICENESS
+        assert session_niceness(child.pid) == before
+
+
+def test_a_session_that_cannot_yield_yet_yields_a_moment_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel changes one in a tenth of a second."""
+    written: list[str] = []
+
+    def refuse_once(_path: Path, text: str) -> None:
+        written.append(text)
+        if len(written) == 1:
+            raise BlockingIOError
+
+    monkeypatch.setattr(Path, "write_text", refuse_once)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as child:
+        yield_processors(NICENESS, child.pid)
+    assert written == [str(NICENESS)] * 2

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from registry.children.yielding import yield_processors
 from trainer.jobs.folder import JobFolder
 from trainer.jobs.lines import MAX_LINE_BYTES
 from trainer.jobs.memory import oom_kills
@@ -105,8 +106,9 @@ class LocalExecutor:
             stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,
-            preexec_fn=_before_exec(self._niceness),
+            preexec_fn=_before_exec(),
         )
+        yield_processors(self._niceness, process.pid)
         return LocalChild(process)
 
 
@@ -194,13 +196,12 @@ class LocalChild:
         self._process.wait()  # whoever has killed it need not ask how it ended
 
 
-def _before_exec(niceness: int) -> Callable[[], None]:
-    """What a child does first: it yields to others, and the kernel ends it with its worker, even one that is killed."""
+def _before_exec() -> Callable[[], None]:
+    """What a child does first: the kernel ends it with its worker, even one that is killed."""
     parent = os.getpid()
     prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
 
     def before_exec() -> None:
-        os.nice(niceness)
         if prctl is not None:
             _end_first()
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -21,7 +21,8 @@ from registry.service import Registry
 if TYPE_CHECKING:
     from gateway.cost.accountant.questions import Answer, Question
 
-COMMAND = ("nice", "-n10", sys.executable, "-m", "gateway.cost.accountant")
+COMMAND = (sys.executable, "-m", "gateway.cost.accountant")
+NICENESS = 10
 WITHIN_S = 85.0
 """Longest wait for an answer, and before it for a turn; the dashboard waits for 90 s."""
 FEW_SUMS = 2_000
@@ -36,7 +37,7 @@ class Accountant:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._one_at_a_time = Lock()
-        self._child = AskedChild("the accountant", COMMAND, lambda: environment_of(registry))
+        self._child = AskedChild("the accountant", COMMAND, lambda: environment_of(registry), niceness=NICENESS)
 
     def ask(self, question: Question) -> Answer:
         """Raises what the question does, and `Overloaded` when there is no answer."""

@@ -54,5 +54,5 @@ class FinishDeletions:
             held = engine.residency
             if held.boot is None or held.leaving:
                 return None
-            found |= {*held.resident, *held.adoptable}
+            found |= {*held.resident, *held.adoptable, *held.proving}
         return found

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import os
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.bars.support.abuse.attacker import NICE
+from tests.bars.support.abuse.attacker import yield_as_another_machine
 from tests.bars.support.abuse.memory import resident_mb, slope
 from tests.support.fuzzed_requests import Fuzzer, fire
 
@@ -56,7 +55,7 @@ def fuzzed(url: str, pid: int, key: str, models: Sequence[str], count: int, seed
 
 
 def _fire(url: str, key: str, models: list[str], count: int, seed: int, done: Any, results: Any) -> None:
-    os.nice(NICE)
+    yield_as_another_machine()
 
     def one_more() -> None:
         done.value += 1

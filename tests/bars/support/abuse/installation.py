@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from loadtest.folders import write_adapter
+from registry.children.yielding import yield_processors
 from tests.bars.support.abuse.attacker import NICE
 from tests.bars.support.bulk import fill
 from tests.bars.support.engines import EngineProcess, engine_processes
@@ -84,7 +84,7 @@ def installation(folder: Path, scale: float) -> Iterator[Installation]:
             engine_processes(folder, 1, "--model", str(house.base_folder), *SHARED) as (shared,),
             engine_processes(folder, 1, "--model", str(second), *ALONE) as (alone,),
         ):
-            os.setpriority(os.PRIO_PROCESS, alone.pid, NICE)  # it is on another machine, as the attacker is
+            yield_processors(NICE, alone.pid)  # it is on another machine, as the attacker is
             shared.fault(load_ms=LOAD_MS)
             engines = [{"url": shared.url, "base": BASE}, {"url": alone.url, "base": "second"}]
             with gateway_process(
