@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import pickle
 import select
 import subprocess
@@ -22,10 +21,10 @@ from gateway.api.dialects import DIALECTS
 from gateway.api.dialects.dialect import Dialect
 from gateway.errors import ApiError, Overloaded
 from registry.children.asked import AskedChild, ChildGone
+from registry.children.environment import without_settings
 
 T = TypeVar("T")
 log = logging.getLogger("switchyard.clerk")
-OWN_SETTINGS = "SWITCHYARD_"
 COMMAND = (sys.executable, "-m", "gateway.clerk_process")
 NICENESS = 10
 """Small requests go first where processors are scarce."""
@@ -49,7 +48,7 @@ class Clerk:
     """
 
     def __init__(self) -> None:
-        self.child = AskedChild("the clerk", COMMAND, _environment, niceness=NICENESS)
+        self.child = AskedChild("the clerk", COMMAND, without_settings, niceness=NICENESS)
         self._reads = False
         """Whether the process has said that it reads."""
         self._started_s = -AGAIN_S
@@ -163,8 +162,3 @@ def error_of(kind: type[ApiError], state: Mapping[str, Any]) -> ApiError:
     error = kind.__new__(kind, state["message"])
     vars(error).update(state)
     return error
-
-
-def _environment() -> Mapping[str, str]:
-    """Without our settings: it is told all that it needs."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(OWN_SETTINGS)}

@@ -18,7 +18,7 @@ from gateway.fleet.view import EngineView
 from gateway.handoffs import Admitted, EngineBroke, EngineLied
 from gateway.settings import GatewaySettings
 from gateway.steps.load import Fleet
-from gateway.steps.place import EngineLoad, place
+from gateway.steps.place import Openings, place
 
 log = logging.getLogger("switchyard.path")
 ENGINE_RETRY_AFTER_S = 5
@@ -49,8 +49,8 @@ class Tries:
         "_failure",
         "_fleet",
         "_line",
-        "_load",
         "_most",
+        "_openings",
         "_settings",
         "_unable",
         "number",
@@ -67,8 +67,8 @@ class Tries:
         principal, settings = admitted.principal, self._settings
         patience_s = settings.turn_wait_batch_s if request.batch else settings.turn_wait_s
         self._asker = Asker(principal.tenant, principal.weight, request.batch, max(1, request.choices), patience_s)
-        has_room = _always if self._line is None else partial(self._line.has_room, self._asker)
-        self._load = EngineLoad(self._fleet.in_flight.by_engine, has_room, self._fleet.slots.has_one)
+        has_seat = _always if self._line is None else partial(self._line.has_seat, self._asker)
+        self._openings = Openings(self._fleet.in_flight.by_engine, has_seat, self._fleet.slots.has_slot)
         self._dispute: Dispute | None = None
         """Since an engine has refused or failed it."""
         self._failure = "no healthy engine serves its base model"
@@ -92,12 +92,12 @@ class Tries:
         return seat
 
     async def _seat(self) -> Seat | None:
-        """At once where there is room and nobody waits, else in turn."""
+        """At once where one is free and nobody waits, else in turn."""
         line = self._line
         while (engine := self.engine()) is not None or not self.hopeless():
             if engine is not None and (line is None or not line.waiting):
                 return Seat(line, engine, self._asker)
-            assert line is not None  # else there is always room
+            assert line is not None  # else there is always a seat
             if (seat := await line.wait(self._asker, self)) is not None:
                 return seat
         return None
@@ -116,7 +116,7 @@ class Tries:
     def engine(self) -> EngineView | None:
         """The engine that should serve it now; `None`: there is none, or all are full."""
         avoided = self._fleet.breaker.avoided(time.monotonic())
-        return place(self._admitted.arm, self._fleet.view(), self._load, self._unable, avoided)
+        return place(self._admitted.arm, self._fleet.view(), self._openings, self._unable, avoided)
 
     async def _comes_back(self) -> set[str]:
         return {*await self._fleet.comes_back(self._admitted.arm.base_digest, self._settings.cold_wait_s)}

@@ -6,7 +6,6 @@ is lost with it.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -14,8 +13,8 @@ from typing import Any
 import orjson
 
 from registry.children.asked import AskedChild
+from registry.children.environment import without_settings
 
-OWN_SETTINGS = "SWITCHYARD_"
 COMMAND = (sys.executable, "-m", "gateway.experiments.analyst")
 NICENESS = 5
 """Requests go first."""
@@ -39,6 +38,5 @@ class Analyst:
 
 
 def _environment() -> dict[str, str]:
-    """One processor for its arithmetic. Our settings stay behind: it is told all that it needs."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(OWN_SETTINGS)}
-    return {**kept, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")}
+    """One processor for its arithmetic."""
+    return {**without_settings(), **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")}

@@ -80,7 +80,7 @@ class AdapterSlots:
             if (timer := self._timers.pop(url, None)) is not None:
                 timer.cancel()
 
-    def has_one(self, engine: EngineView, arm: Arm) -> bool:
+    def has_slot(self, engine: EngineView, arm: Arm) -> bool:
         """Whether a request for the arm would run on the engine at once, as far as this worker knows."""
         adapter = running_as(arm, engine.status.base_name)
         if adapter is None:

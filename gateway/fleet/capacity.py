@@ -4,7 +4,7 @@ An engine that nobody has described runs fewer requests than we think, and one w
 before it runs as many as it was started for. Then requests wait in it, where whoever came first is served first. So
 a look that finds some waiting takes half of them from it, and the next one, if it runs no more by then, all but one:
 it never has nothing to do, and what waits in it is first come first served for two looks. When it has what it may and
-none waits, it gets an eighth more. Where only those of its seats are free that are kept (`kept_seats.py`), it is tried
+none waits, it gets an eighth more. Where only those of its seats are free that are kept (`room.py`), it is tried
 with more only `CALM` looks after one has found some waiting: what begins then takes what was kept.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.engines.look import Look
-from gateway.fleet.kept_seats import kept
+from gateway.fleet.room import kept
 
 FEW = 1
 """That so many wait says nothing: they may just have come."""

@@ -49,7 +49,7 @@ class WorkerLink:
     """Likewise, those that are copies of requests."""
     by_version: dict[int, int] = field(default_factory=dict)
     """Version id → requests that were given it, as reported last."""
-    running: dict[str, int] = field(default_factory=dict)
+    seats: dict[str, int] = field(default_factory=dict)
     """Engine URL → seats that it uses there, as reported last."""
     waiting: dict[str, int] = field(default_factory=dict)
     """Digest of a base → requests that wait for a seat, as reported last."""
@@ -217,7 +217,7 @@ class Hub:
         link.counts = {(url, name): number for url, name, number in report.in_flight}
         link.copies = {(url, name): number for url, name, number in report.copies}
         link.by_version = report.by_version
-        link.running, link.waiting = report.running, report.waiting
+        link.seats, link.waiting = report.seats, report.waiting
         link.standings, link.lately = report.standings, report.lately
         for url, version, number, age_s in report.uses:
             self.last_used_s[url, version] = max(self.last_used_s.get((url, version), 0.0), now - age_s)

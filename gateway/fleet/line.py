@@ -18,7 +18,6 @@ from typing import NamedTuple, Protocol
 
 from gateway.errors import NoTurn
 from gateway.fleet.fair_share import Asker, FairShare, Standing
-from gateway.fleet.kept_seats import kept
 from gateway.fleet.lately import WHILE_S
 from gateway.fleet.room import UNKNOWN, Room
 from gateway.fleet.view import EngineView, FleetView
@@ -70,9 +69,9 @@ class Seat:
         """Whether it is the request's now."""
         return self._line is self._home
 
-    def has_room(self, engine: EngineView) -> bool:
-        """Whether an engine has one that the request may have."""
-        return self._home is None or self._home.has_room(self.asker, engine)
+    def may_be_on(self, engine: EngineView) -> bool:
+        """Whether an engine has a free one that the request may have."""
+        return self._home is None or self._home.has_seat(self.asker, engine)
 
     def let_go(self, *_: object) -> None:
         """Give it to others, if it is still held: what a request waits for now takes nothing of its engine."""
@@ -100,9 +99,9 @@ class Seat:
 class OnEngine:
     """The wish of who has an engine already, but no seat on it now."""
 
-    def __init__(self, view: Callable[[], FleetView], has_room: Callable[[EngineView], bool], url: str) -> None:
+    def __init__(self, view: Callable[[], FleetView], has_seat: Callable[[EngineView], bool], url: str) -> None:
         self._view = view
-        self._has_room = has_room
+        self._has_seat = has_seat
         self._url = url
 
     @property
@@ -111,9 +110,9 @@ class OnEngine:
         return self._url
 
     def engine(self) -> EngineView | None:
-        """That engine, when it has room."""
+        """That engine, when it has a seat."""
         engine = self._view().engine(self._url)
-        return engine if engine is not None and self._has_room(engine) else None
+        return engine if engine is not None and self._has_seat(engine) else None
 
     def hopeless(self) -> bool:
         """Whether it takes no traffic any more."""
@@ -153,7 +152,7 @@ class Line:
         """Requests that wait."""
         return self._share.waiting
 
-    def has_room(self, asker: Asker, engine: EngineView) -> bool:
+    def has_seat(self, asker: Asker, engine: EngineView) -> bool:
         """Whether the engine has a free seat for this asker. Where only those are left that are kept, its request must
         fit into them, and into its share there. One of several answers may begin with one seat free if its tenant is
         alone, and with one that is kept for nobody if its tenant has nothing there, or nobody waits for it, or no seat
@@ -256,7 +255,7 @@ class Line:
         return 0.0 if first_s is None else time.monotonic() - first_s
 
     def _kind(self) -> Callable[[Asker], Hashable]:
-        """As `FairShare.take` wants it, until one begins or ends: `has_room` is the same for all askers of a kind."""
+        """As `FairShare.take` wants it, until one begins or ends: `has_seat` is the same for all askers of a kind."""
         near, may = self._room.nearly_full(), self._share.may_have_kept
 
         def kind(asker: Asker) -> Hashable:
@@ -300,7 +299,7 @@ def _seat_of(waiter: _Waiter) -> Seat | None:
 class Told(NamedTuple):
     """As fields of a `Report` of the same names."""
 
-    running: dict[str, int]
+    seats: dict[str, int]
     waiting: dict[str, int]
     standings: tuple[tuple[str, str, int, int, int], ...]
     lately: tuple[tuple[str, str, int], ...]
@@ -310,9 +309,8 @@ class Lines:
     """All of one worker: by the digest of the base, as whoever waits for one base is in nobody's way at another."""
 
     def __init__(self, kept_share: float = 0.0) -> None:
-        """`kept_share` is the part of an engine's seats that `has_room` keeps."""
-        self.room = Room()
-        self._kept_share = kept_share
+        """`kept_share` is the part of an engine's seats that is kept for tenants that have less than their share."""
+        self.room = Room(kept_share)
         self._lines: dict[str, Line] = {}
 
     def of(self, base_digest: str) -> Line:
@@ -337,8 +335,7 @@ class Lines:
 
     def allow(self, most: Mapping[str, int]) -> None:
         """This worker may have so many seats, by the URL of the engine, from now on."""
-        self.room.most = most
-        self.room.open = {url: seats - kept(seats, self._kept_share) for url, seats in most.items()}
+        self.room.allow(most)
         self.look_anew()
 
     def hear(self, lately: Mapping[str, Mapping[str, int]]) -> None:

@@ -59,7 +59,7 @@ class SpreadShares:
             self._capacities[engine.url] = capacity
             most = capacity.take(managed.health.look)
             wants = {
-                worker: link.running.get(engine.url, 0) + link.waiting.get(engine.base_digest, 0)
+                worker: link.seats.get(engine.url, 0) + link.waiting.get(engine.base_digest, 0)
                 for worker, link in links.items()
             }
             for worker, share in shares(most, wants).items():

@@ -63,7 +63,7 @@ class Report:
     """Version id → requests that were given it, also those that wait for a limit or a load."""
     copies: tuple[tuple[str, str, int], ...] = ()
     """As `in_flight`, those of them that are copies of requests."""
-    running: dict[str, int] = field(default_factory=dict)
+    seats: dict[str, int] = field(default_factory=dict)
     """Engine URL → seats that it uses there."""
     waiting: dict[str, int] = field(default_factory=dict)
     """Digest of a base → requests that wait until an engine of it has a free seat."""

@@ -119,7 +119,7 @@ class Load:
         """Pinned meanwhile: what was loaded for it stays until it has had its turn."""
         fleet, has = self._fleet, False
         try:
-            has = await seat.take_again(OnEngine(fleet.view, seat.has_room, self._engine_url))
+            has = await seat.take_again(OnEngine(fleet.view, seat.may_be_on, self._engine_url))
         finally:
             if not has and self._pin is not None:
                 self._pin.release()

@@ -13,31 +13,32 @@ SPILL_FLOOR = 16
 """An engine is overloaded with more requests than this and than twice the mean of the engines that could serve."""
 
 
-class EngineLoad(NamedTuple):
-    """What this worker knows of engines' load."""
+class Openings(NamedTuple):
+    """Where one more request may begin now, as far as this worker knows."""
 
     in_flight: Mapping[str, int]
-    has_room: Callable[[EngineView], bool]
+    """Requests by engine URL."""
+    has_seat: Callable[[EngineView], bool]
     """Whether one more request may run there now."""
     has_slot: Callable[[EngineView, Arm], bool]
     """Whether the arm's adapter may be one of those that run there now."""
 
 
 def place(
-    arm: Arm, view: FleetView, load: EngineLoad, unable: Collection[str], avoided: Collection[str]
+    arm: Arm, view: FleetView, openings: Openings, unable: Collection[str], avoided: Collection[str]
 ) -> EngineView | None:
     """The engine that should serve the arm: of its homes that hold it the least loaded, else the first home.
 
     `unable` are URLs that have failed this request, `avoided` those that fail often (tried when there is nothing else).
     An overloaded choice spills: to an engine that holds the arm, else to the next one in the order of its homes that is
     not overloaded, which will load it. So does one that has no slot for it, where another has: a slot and, if that one
-    does not hold the arm, a place that is free. `None` when no engine of the arm's base has room.
+    does not hold the arm, a place that is free. `None` when no engine of the arm's base has a seat.
     """
     engines = view.able(arm)
     if len(engines) == 1:
         only = engines[0]
-        return only if only.url not in unable and load.has_room(only) else None
-    able = {engine.url: engine for engine in engines if engine.url not in unable and load.has_room(engine)}
+        return only if only.url not in unable and openings.has_seat(only) else None
+    able = {engine.url: engine for engine in engines if engine.url not in unable and openings.has_seat(engine)}
     if not able:
         return None
     if len(able) > 1 and avoided:
@@ -48,13 +49,13 @@ def place(
     copies = len(order) if arm.version is None else view.copies.get(arm.version.id, 1)  # a base lives everywhere
     holders = [engine for engine in order if _holds(engine, arm)]
     warm = [engine for engine in order[:copies] if _holds(engine, arm)] or holders
-    best = min(warm, key=lambda engine: load.in_flight.get(engine.url, 0)) if warm else order[0]
-    most = max(SPILL_FLOOR, SPILL_FACTOR * sum(load.in_flight.get(engine.url, 0) for engine in order) / len(order))
-    spills = load.in_flight.get(best.url, 0) >= most
-    if not spills and load.has_slot(best, arm):
+    best = min(warm, key=lambda engine: openings.in_flight.get(engine.url, 0)) if warm else order[0]
+    most = max(SPILL_FLOOR, SPILL_FACTOR * sum(openings.in_flight.get(engine.url, 0) for engine in order) / len(order))
+    spills = openings.in_flight.get(best.url, 0) >= most
+    if not spills and openings.has_slot(best, arm):
         return best
-    others = [one for one in (*holders, *order) if load.in_flight.get(one.url, 0) < most]
-    at_once = (one for one in others if load.has_slot(one, arm) and (spills or _holds(one, arm) or _has_place(one)))
+    others = [one for one in (*holders, *order) if openings.in_flight.get(one.url, 0) < most]
+    at_once = (one for one in others if openings.has_slot(one, arm) and (spills or _holds(one, arm) or _has_place(one)))
     return next(at_once, others[0] if spills and others else best)
 
 

@@ -1,11 +1,22 @@
-"""What a process of its own is told, so that it opens the registry of the one that starts it."""
+"""What a process of its own finds in its environment: how to open the registry of the one that starts it, or not."""
 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from registry.children.asked import with_packages
-from registry.service import Registry
+
+if TYPE_CHECKING:
+    from registry.service import Registry
+
+OURS = "SWITCHYARD_"
+"""Begins the name of each of our settings, and of their files of secrets."""
+
+
+def without_settings() -> dict[str, str]:
+    """This process's, for one that is told all that it needs: our settings stay behind."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
 
 
 def environment_of(registry: Registry) -> dict[str, str]:

@@ -33,7 +33,7 @@ from gateway.handoffs import Unit
 from gateway.serving.server import spare_what_lives
 from gateway.steps.assign import assign
 from gateway.steps.authenticate import authenticate
-from gateway.steps.place import EngineLoad, place
+from gateway.steps.place import Openings, place
 from gateway.steps.resolve import resolve
 from registry.catalog.reader import read_catalog
 from registry.catalog.snapshot import Catalog
@@ -100,7 +100,7 @@ def _path_us(house: House, catalog: Catalog, names: list[str]) -> float:
             resident[urls[number // 2 % 4]][version.id] = f"a-{version.manifest_digest[7:23]}-{number}"
     (base,) = catalog.bases.values()
     engines = tuple(engine_view(url, base_digest=base.digest, resident=resident[url]) for url in urls)
-    load = EngineLoad({url: number for number, url in enumerate(urls)}, Room().at, AdapterSlots().has_one)
+    openings = Openings({url: number for number, url in enumerate(urls)}, Room().has_seat, AdapterSlots().has_slot)
     medians = []
     for _ in range(PASSES):
         view, took_ns = FleetView(engines, Homes(dict.fromkeys(urls, 16)), {}), []
@@ -108,7 +108,7 @@ def _path_us(house: House, catalog: Catalog, names: list[str]) -> float:
             principal, unit = principals[name.partition("/")[0]], Unit(f"conversation-{number}", "conversation_id")
             began = time.perf_counter_ns()
             arm, _ = assign(resolve(principal, name, catalog), unit)
-            engine = place(arm, view, load, (), ())
+            engine = place(arm, view, openings, (), ())
             took_ns.append(time.perf_counter_ns() - began)
             assert engine is not None
         medians.append(statistics.median(took_ns))

@@ -16,8 +16,8 @@ import pytest
 from gateway.fleet import line as line_module
 from gateway.fleet.fair_share import Asker, FairShare
 from gateway.fleet.homes import Homes
-from gateway.fleet.kept_seats import kept
 from gateway.fleet.line import MOST_TOLD, Line, Lines, Seat
+from gateway.fleet.room import kept
 from gateway.fleet.view import EngineView, FleetView
 from tests.support.fleet_parts import engine_view
 from tests.support.link_parts import office, real_worker
@@ -57,7 +57,7 @@ class Wish:
     where: str = "anywhere"
 
     def engine(self) -> EngineView | None:
-        return next((one for one in self.view.engines if self.line.has_room(self.asker, one)), None)
+        return next((one for one in self.view.engines if self.line.has_seat(self.asker, one)), None)
 
     def hopeless(self) -> bool:
         return False

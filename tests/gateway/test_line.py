@@ -46,7 +46,7 @@ class Fleet:
         return "anywhere"
 
     def engine(self) -> EngineView | None:
-        return next((one for one in view_of(*self.most).engines if self.lines.room.at(one)), None)
+        return next((one for one in view_of(*self.most).engines if self.lines.room.has_seat(one)), None)
 
     def hopeless(self) -> bool:
         return not self.most
@@ -61,7 +61,7 @@ class Fleet:
         return asyncio.create_task(self.line.wait(asker, self))
 
     def on(self, url: str) -> OnEngine:
-        return OnEngine(lambda: view_of(*self.most), self.lines.room.at, url)
+        return OnEngine(lambda: view_of(*self.most), self.lines.room.has_seat, url)
 
 
 async def turn() -> None:

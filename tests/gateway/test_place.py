@@ -8,7 +8,7 @@ from types import MappingProxyType
 from gateway.fleet.homes import Homes
 from gateway.fleet.view import EngineView, FleetView
 from gateway.handoffs import Arm
-from gateway.steps.place import SPILL_FLOOR, EngineLoad, place
+from gateway.steps.place import SPILL_FLOOR, Openings, place
 from registry.catalog.snapshot import VersionEntry
 from tests.support.fleet_parts import engine_view
 
@@ -46,10 +46,10 @@ def chosen(
     no_slot: tuple[str, ...] = (),
 ) -> str | None:
     known = busy or {}
-    load = EngineLoad(
+    openings = Openings(
         known, lambda engine: known.get(engine.url, 0) < limit, lambda engine, _arm: engine.url not in no_slot
     )
-    found = place(arm, view, load, unable, avoided)
+    found = place(arm, view, openings, unable, avoided)
     return found.url if found else None
 
 

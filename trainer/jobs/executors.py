@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from registry.children.environment import without_settings
 from registry.children.yielding import yield_processors
 from trainer.jobs.folder import JobFolder
 from trainer.jobs.lines import MAX_LINE_BYTES
@@ -22,7 +23,6 @@ from trainer.jobs.memory import oom_kills
 PR_SET_PDEATHSIG = 1
 ENDED_FIRST = b"1000"
 """The `oom_score_adj` of what the kernel ends first when memory is short: not an engine or a gateway."""
-OWN_SETTINGS = "SWITCHYARD_"
 MOST_LINES_WAITING = 1_000
 """Lines that a child may be ahead of its worker; then it waits."""
 LOST, NO_PLACE = 1_000, 1_001
@@ -117,7 +117,7 @@ def environment(threads: int) -> dict[str, str]:
     are secrets among them and a child needs none.
     """
     return {
-        **{name: value for name, value in os.environ.items() if not name.startswith(OWN_SETTINGS)},
+        **without_settings(),
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "false",

@@ -22,13 +22,13 @@ from gateway.api.request_ids import REQUEST_ID
 from gateway.bytes_in_flight import HeldBytes
 from gateway.engines.connection import EngineUnreachable
 from gateway.errors import ApiError, EngineFailed, Overloaded, Quarantined
-from gateway.experiments.shadow.room import load_of, why_stop
+from gateway.experiments.shadow.crowding import crowding_of, why_stop
 from gateway.fleet.view import EngineView
 from gateway.handoffs import CLIENT_GONE, Admitted, AnswerReader, Arm, Booked, Call, EngineBroke, Principal, Target
 from gateway.limits.limits import Bill
 from gateway.steps.attempt import attempt
 from gateway.steps.load import Load
-from gateway.steps.place import EngineLoad, place
+from gateway.steps.place import Openings, place
 from registry.catalog.snapshot import VersionEntry
 from registry.errors import NotFound
 
@@ -172,17 +172,18 @@ class Playground:
     async def _engine_with(self, arm: Arm) -> EngineView:
         """One that holds the version, and has loaded it if need be."""
         house = self._office.house
-        load = EngineLoad(house.fleet.in_flight.by_engine, house.fleet.lines.room.at, house.fleet.slots.has_one)
-        engine = place(arm, house.fleet.view(), load, (), ())
+        fleet = house.fleet
+        openings = Openings(fleet.in_flight.by_engine, fleet.lines.room.has_seat, fleet.slots.has_slot)
+        engine = place(arm, fleet.view(), openings, (), ())
         if engine is None:
             raise Overloaded(
                 f"No engine that serves the base of {arm.public_name} takes traffic now; see GET /admin/v1/engines.",
                 code="engine_unavailable",
                 retry_after_s=5,
             )
-        async with Load(house.fleet, engine.url, arm, wait_s=house.settings.cold_wait_s):
+        async with Load(fleet, engine.url, arm, wait_s=house.settings.cold_wait_s):
             pass  # it is there now, and a copy's hold on it follows
-        return house.fleet.view().engine(engine.url) or engine
+        return fleet.view().engine(engine.url) or engine
 
     async def _while_there_is_room(self, trying: asyncio.Task[object], engine: EngineView, arm: Arm) -> None:
         house = self._office.house
@@ -190,12 +191,12 @@ class Playground:
         assert version is not None
         while not trying.done():
             await asyncio.wait({trying}, timeout=LOOK_S)
-            load = load_of(house.fleet, house.settings.shadow_engine_in_flight, {engine.url: 1})
+            crowding = crowding_of(house.fleet, house.settings.shadow_engine_in_flight, {engine.url: 1})
             name = engine.resident.get(version.id)
             if (
                 not trying.done()
                 and name is not None
-                and why_stop(version.id, engine.url, name, house.fleet.view(), load)
+                and why_stop(version.id, engine.url, name, house.fleet.view(), crowding)
             ):
                 raise Overloaded(
                     "Tenants' requests need the place; try again when the engine has fewer of them.",

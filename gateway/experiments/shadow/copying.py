@@ -17,7 +17,7 @@ from gateway.engines.connection import AdapterMissing, EngineUnreachable
 from gateway.errors import ApiError
 from gateway.experiments.shadow.answers import CopySink, Kept, Watched
 from gateway.experiments.shadow.books import Finished, ShadowBooks
-from gateway.experiments.shadow.room import FleetLoad, Load, choose, load_of, why_stop
+from gateway.experiments.shadow.crowding import Crowding, FleetCounts, choose, crowding_of, why_stop
 from gateway.experiments.shadow.texts import READABLE
 from gateway.fleet.view import EngineView, FleetView
 from gateway.handoffs import CLIENT_GONE, Admitted, Arm, EngineBroke, InferenceRequest, Sink, Usage
@@ -39,7 +39,7 @@ Send = Callable[[Admitted, EngineView, Sink], Awaitable[Usage]]
 """Makes one attempt on an engine. Raises what an attempt raises."""
 
 
-class FleetSeen(FleetLoad, Protocol):
+class FleetSeen(FleetCounts, Protocol):
     """What copies know of the fleet."""
 
     def view(self) -> FleetView:
@@ -137,7 +137,7 @@ class Copies:
             return
         attempt = watched.kept.attempt
         assert attempt is not None
-        found = choose(copied.shadow.version.id, attempt.engine_url, self._fleet.view(), self._load)
+        found = choose(copied.shadow.version.id, attempt.engine_url, self._fleet.view(), self._crowding)
         if len(self._running) >= self._most_running:
             copied.cause = OWN_PLACES
         elif isinstance(found, str):
@@ -223,7 +223,7 @@ class Copies:
         for copied in reversed(list(self._running)):
             if (task := copied.task) is None or copied.ends_for is not None:
                 continue
-            why = why_stop(copied.shadow.version.id, copied.engine_url, copied.engine_name, view, self._load)
+            why = why_stop(copied.shadow.version.id, copied.engine_url, copied.engine_name, view, self._crowding)
             if not _goes_on(copied.shadow, copied.asked, catalog):
                 why = ENDED
             if why is not None:
@@ -231,9 +231,9 @@ class Copies:
                 task.cancel(CLIENT_GONE)  # nobody wants it any more, and what was made of it is booked
 
     @property
-    def _load(self) -> Load:
+    def _crowding(self) -> Crowding:
         copies = Counter(one.engine_url for one in self._running if one.ends_for is None)
-        return load_of(self._fleet, self._most_on_engine, copies)
+        return crowding_of(self._fleet, self._most_on_engine, copies)
 
     async def close(self) -> None:
         """End all of them, and write down what came of everything."""

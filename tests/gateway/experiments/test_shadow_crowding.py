@@ -8,7 +8,7 @@ import pytest
 
 from gateway.engines.connection import EngineClient
 from gateway.engines.engine import Engine, EngineStatus
-from gateway.experiments.shadow.room import Load, choose, why_stop
+from gateway.experiments.shadow.crowding import Crowding, choose, why_stop
 from gateway.fleet.homes import Homes
 from gateway.fleet.view import CopyPin, EngineView, FleetView, InFlight, Pin
 
@@ -26,7 +26,7 @@ def view(*engines: EngineView) -> FleetView:
     return FleetView(engines, Homes({}), {})
 
 
-CALM = Load({A: 3, B: 1, C: 2}, 4, lambda _url: 1, set(), lambda _base: False)
+CALM = Crowding({A: 3, B: 1, C: 2}, 4, lambda _url: 1, set(), lambda _base: False)
 
 
 def test_a_copy_runs_where_its_request_ran_and_else_on_the_least_loaded_engine_that_holds_the_candidate() -> None:
@@ -40,7 +40,7 @@ def test_a_copy_runs_where_its_request_ran_and_else_on_the_least_loaded_engine_t
 
 
 @pytest.mark.parametrize(
-    ("there", "load", "why"),
+    ("there", "crowding", "why"),
     [
         (view(), CALM, "not_resident"),
         (view(engine(A, holds=False)), CALM, "not_resident"),
@@ -49,12 +49,12 @@ def test_a_copy_runs_where_its_request_ran_and_else_on_the_least_loaded_engine_t
         (view(engine(A)), replace(CALM, free=lambda _url: 0), "engine_busy"),
     ],
 )
-def test_no_copy_begins_in_a_tenants_way_and_none_is_loaded_for(there: FleetView, load: Load, why: str) -> None:
-    assert choose(CANDIDATE, A, there, load) == why
+def test_no_copy_begins_in_a_tenants_way_and_none_is_loaded_for(there: FleetView, crowding: Crowding, why: str) -> None:
+    assert choose(CANDIDATE, A, there, crowding) == why
 
 
 @pytest.mark.parametrize(
-    ("there", "load", "why"),
+    ("there", "crowding", "why"),
     [
         (view(engine(A)), CALM, None),
         (view(engine(B)), CALM, "engine_leaves"),
@@ -67,8 +67,8 @@ def test_no_copy_begins_in_a_tenants_way_and_none_is_loaded_for(there: FleetView
         (view(engine(A)), replace(CALM, free=lambda _url: -1), "engine_busy"),
     ],
 )
-def test_a_copy_ends_when_something_waits_for_it(there: FleetView, load: Load, why: str | None) -> None:
-    assert why_stop(CANDIDATE, A, "a-7", there, load) == why
+def test_a_copy_ends_when_something_waits_for_it(there: FleetView, crowding: Crowding, why: str | None) -> None:
+    assert why_stop(CANDIDATE, A, "a-7", there, crowding) == why
 
 
 def test_a_copy_holds_its_adapter_and_is_neither_a_use_nor_a_load() -> None:

@@ -15,8 +15,8 @@ ENGINE_LEAVES, ADAPTER_LEAVES = "engine_leaves", "adapter_leaves"
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """What this worker knows of engines' load."""
+class Crowding:
+    """How full engines are for copies, as far as this worker knows."""
 
     in_flight: Mapping[str, int]
     """Its requests by engine URL, copies not among them."""
@@ -34,47 +34,47 @@ class Load:
     """URLs of engines on which requests wait until fewer adapters run."""
 
 
-class FleetLoad(Protocol):
-    """What is known of engines' load."""
+class FleetCounts(Protocol):
+    """What says so."""
 
     in_flight: InFlight
     lines: Lines
     slots: AdapterSlots
 
 
-def load_of(fleet: FleetLoad, most: int, copies: Mapping[str, int]) -> Load:
-    """As it is now, with so many copies by engine URL; `most` as in `Load`."""
+def crowding_of(fleet: FleetCounts, most: int, copies: Mapping[str, int]) -> Crowding:
+    """As it is now, with so many copies by engine URL; `most` as in `Crowding`."""
     in_flight, lines = fleet.in_flight, fleet.lines
 
     def free(url: str) -> int:
         return lines.room.free(url) - copies.get(url, 0)
 
-    return Load(in_flight.by_engine, most, free, in_flight.awaited, lines.waits_at, fleet.slots.wanted)
+    return Crowding(in_flight.by_engine, most, free, in_flight.awaited, lines.waits_at, fleet.slots.wanted)
 
 
-def choose(version_id: int, control_url: str, view: FleetView, load: Load) -> EngineView | str:
+def choose(version_id: int, control_url: str, view: FleetView, crowding: Crowding) -> EngineView | str:
     """The engine for a copy, or why there is none: the control's where that holds the version, else the least loaded
     that does. Nothing is loaded for a copy.
     """
     holders = [engine for engine in view.engines if version_id in engine.resident]
     if not holders:
         return NOT_RESIDENT
-    engine = min(holders, key=lambda one: (one.url != control_url, load.in_flight.get(one.url, 0)))
-    return _why_crowded(engine, load) or (engine if load.free(engine.url) > 0 else ENGINE_BUSY)
+    engine = min(holders, key=lambda one: (one.url != control_url, crowding.in_flight.get(one.url, 0)))
+    return _why_crowded(engine, crowding) or (engine if crowding.free(engine.url) > 0 else ENGINE_BUSY)
 
 
-def why_stop(version_id: int, url: str, name: str, view: FleetView, load: Load) -> str | None:
+def why_stop(version_id: int, url: str, name: str, view: FleetView, crowding: Crowding) -> str | None:
     """Why a copy that runs on an engine must end now; `None`: it may go on."""
     engine = view.engine(url)
     if engine is None:
         return ENGINE_LEAVES
-    if engine.resident.get(version_id) != name or (url, name) in load.awaited:
+    if engine.resident.get(version_id) != name or (url, name) in crowding.awaited:
         return ADAPTER_LEAVES
-    return _why_crowded(engine, load)
+    return _why_crowded(engine, crowding)
 
 
-def _why_crowded(engine: EngineView, load: Load) -> str | None:
-    if engine.status.queues or load.waits_at(engine.declared.base_digest) or engine.url in load.wanted:
+def _why_crowded(engine: EngineView, crowding: Crowding) -> str | None:
+    if engine.status.queues or crowding.waits_at(engine.declared.base_digest) or engine.url in crowding.wanted:
         return TENANTS_WAIT
-    crowded = load.in_flight.get(engine.url, 0) >= load.most or load.free(engine.url) < 0
+    crowded = crowding.in_flight.get(engine.url, 0) >= crowding.most or crowding.free(engine.url) < 0
     return ENGINE_BUSY if crowded else None
