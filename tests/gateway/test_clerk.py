@@ -141,7 +141,10 @@ def test_work_that_cannot_be_told_leaves_no_half_of_it_behind(monkeypatch: pytes
         clerk.close()
 
 
-async def test_the_first_bodies_are_worked_on_here_while_they_are_short_and_others_wait_for_the_process() -> None:
+async def test_the_first_bodies_are_worked_on_here_while_they_are_short_and_others_wait_for_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.desk.STARTS_WITHIN_S", DEADLINE_S)  # machines are busy
     desk = Desk()
     try:
         assert await desk.ask("acme", HERE_BYTES, os.getpid) == os.getpid()
