@@ -14,6 +14,7 @@ from types import FrameType
 
 STOP_TIMEOUT_S = 10.0
 PR_SET_PDEATHSIG = 1
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(Exception):
@@ -54,8 +55,7 @@ class StopSignals:
 def stop_signals() -> Iterator[StopSignals]:
     """Turn Ctrl-C, SIGTERM and SIGHUP into `Stopped`, so that every `finally` runs."""
     signals = StopSignals()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, signals.on_signal) for number in numbers}
+    before = {number: signal.signal(number, signals.on_signal) for number in STOP_SIGNALS}
     try:
         yield signals
     finally:
@@ -64,7 +64,7 @@ def stop_signals() -> Iterator[StopSignals]:
 
 
 def die_with_parent() -> Callable[[], None] | None:
-    """What a child runs before exec: the kernel ends it when this thread's process dies, even by kill -9."""
+    """What a child runs before all else: the kernel ends it when this thread's process dies, even by kill -9."""
     if sys.platform != "linux":
         return None
     parent, prctl = os.getpid(), ctypes.CDLL(None, use_errno=True).prctl

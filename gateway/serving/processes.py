@@ -1,8 +1,8 @@
 """A gateway of several processes: one parent, two controllers, N workers that accept from the same sockets.
 
-One controller leads, the other stands by: to start one would take longer than to take over. The parent serves nothing.
-It starts the others again when they die, and stops them in order: workers first, which finish their streams, then the
-controllers, which they need while they do.
+One controller leads, the other stands by: to start one would take longer than to take over. The parent serves nothing,
+and has imported what the others need: they are copies of it. It starts them again when they die, and stops them in
+order: workers first, which finish their streams, then the controllers, which they need while they do.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import logging
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from subprocess import TimeoutExpired
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.catalog_watch import CatalogWatch
 from gateway.fleet.leadership import candidate_of
 from gateway.identity import Identity, new_token
-from gateway.serving.children import Stopped, die_with_parent, stop_signals
+from gateway.serving.children import Stopped, stop_signals
+from gateway.serving.forked import Forked, fork
 from gateway.settings import GatewaySettings
 from registry.service import Registry
 from telemetry.tracing import tracing_of
@@ -40,12 +41,15 @@ RESTART_PAUSE_S = 1.0
 """A child that dies again within so long waits as long before it is started once more."""
 
 
+Command = Callable[[list[str]], object]
+"""Does what `switchyard` with these arguments does."""
+
+
 class Family:
     """The children of one parent, by role: `controller 1`, `worker 1`, …"""
 
-    def __init__(self, settings: GatewaySettings, listening: list[socket.socket]) -> None:
+    def __init__(self, settings: GatewaySettings, listening: list[socket.socket], command: Command) -> None:
         self._environment = {
-            **os.environ,
             "SWITCHYARD_HOST": settings.host,
             "SWITCHYARD_PORT": str(settings.port),
             "SWITCHYARD_WORKERS": str(settings.workers),
@@ -54,7 +58,8 @@ class Family:
             ),
         }
         self._listening = listening
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._command = command
+        self._children: dict[str, Forked] = {}
         self._tokens: dict[str, str] = {}
         self._started_s: dict[str, float] = {}
         self._controllers = [f"controller {number + 1}" for number in range(CONTROLLERS)]
@@ -76,22 +81,19 @@ class Family:
             self._started_s[role] = time.monotonic()
         return dead
 
-    def _start(self, role: str) -> subprocess.Popen[bytes]:
+    def _start(self, role: str) -> Forked:
         self._tokens[role] = new_token()
-        command = [sys.executable, "-m", "switchyard", role.partition(" ")[0], "--token", self._tokens[role]]
-        inherited: tuple[int, ...] = ()
-        if role in self._workers:
-            inherited = tuple(one.fileno() for one in self._listening)
-            for number in inherited:
-                command += ["--fd", str(number)]
-        return subprocess.Popen(
-            command,
-            env=self._environment,
-            pass_fds=inherited,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C reaches the parent, which stops the others in order
-            preexec_fn=die_with_parent(),
-        )
+        arguments = [role.partition(" ")[0], "--token", self._tokens[role]]
+        inherited = [one.fileno() for one in self._listening] if role in self._workers else []
+        for number in inherited:
+            arguments += ["--fd", str(number)]
+
+        def work() -> None:
+            os.environ.update(self._environment)
+            self._command(arguments)
+
+        # In a session of its own: Ctrl-C reaches the parent, which stops the others in order.
+        return fork(f"sy {role}", work, inherited)
 
     def stop(self, delay_s: float, grace_s: float) -> None:
         """Workers, which accept and serve for `delay_s` more and whose answers may then go on for `grace_s`, then the
@@ -108,7 +110,7 @@ class Family:
                     with suppress(OSError):  # for all processes that have inherited it: late clients are refused
                         one.shutdown(socket.SHUT_RDWR)
             for child in children:
-                with suppress(subprocess.TimeoutExpired):
+                with suppress(TimeoutExpired):
                     child.wait(max(0.0, deadline - time.monotonic()))
                 child.kill()
                 child.wait()
@@ -121,23 +123,25 @@ class Family:
             child.wait()
 
 
-def run_family(settings: GatewaySettings, registry: Registry) -> None:
+def run_family(settings: GatewaySettings, registry: Registry, command: Command) -> None:
     """Serve with `settings.workers` processes until SIGTERM or Ctrl-C; a second one ends what still runs at once.
 
-    Raises `OSError` when the port is taken.
+    Call it from the only thread there is. Raises `OSError` when the port is taken.
     """
     delay_s = 0.0
     addresses = [(settings.host, settings.port), *filter(None, [settings.admin_address])]
     listening = [socket.create_server(address, backlog=BACKLOG) for address in addresses]
-    family = Family(settings, listening)
+    family = Family(settings, listening, command)
     log.info("listening on http://%s:%d with %d workers", settings.host, settings.port, settings.workers)
     try:
+        registry.db.close()  # who is started next must not share its connections
         with stop_signals():
             while True:
                 for dead in family.start_missing():
                     with suppress(SQLAlchemyError):  # it is dead for sure: nobody needs to wait for its lease to lapse
                         registry.leadership.release(str(dead))
                         registry.workers.leave(str(dead))
+                    registry.db.close()
                 time.sleep(POLL_S)
     except Stopped as stopped:
         delay_s = settings.stop_delay_s if stopped.number == signal.SIGTERM else 0.0

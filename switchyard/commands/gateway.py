@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import typer
 
 from registry.errors import InvalidInput
 from switchyard.console import say
+from switchyard.imports import quick_imports
 from switchyard.options import MAX_PORT
 
 if TYPE_CHECKING:
@@ -45,15 +47,18 @@ def gateway(
         declared_fleet(registry, settings)  # read again where it is used; here a person gets one sentence
         admin_key(settings)  # likewise
         if settings.workers > 1:
-            from gateway.serving.processes import run_family
-            from telemetry.logs import log_to_stderr
+            with quick_imports():  # all that its children need
+                import gateway.serving.one_process  # noqa: F401
+                from gateway.serving.processes import run_family
+                from telemetry.logs import log_to_stderr
 
+                registry.load()
             log_to_stderr(settings)
-            registry.load()
             with remembered(settings):
-                run_family(settings, registry)
+                run_family(settings, registry, _command)
             return
-    from gateway.serving.one_process import serve
+    with quick_imports():
+        from gateway.serving.one_process import serve
 
     with remembered(settings):
         serve(settings)
@@ -64,8 +69,9 @@ def worker(
     token: str | None = TokenOption,
 ) -> None:
     """One serving process of `gateway --workers N`, which starts it; the fleet's controller is another process."""
-    from gateway.serving.one_process import serve
-    from gateway.settings import GatewaySettings
+    with quick_imports():
+        from gateway.serving.one_process import serve
+        from gateway.settings import GatewaySettings
 
     serve(GatewaySettings(), inherited=fd, token=token)
 
@@ -74,16 +80,25 @@ def controller(token: str | None = TokenOption) -> None:
     """Run only the fleet's controller, or stand by to be the next; for workers and replicas that do not lead."""
     import asyncio
 
-    from gateway.serving.processes import lead
-    from gateway.settings import GatewaySettings
-    from registry.service import Registry
-    from telemetry.logs import log_to_stderr
+    with quick_imports():
+        from gateway.serving.processes import lead
+        from gateway.settings import GatewaySettings
+        from registry.service import Registry
+        from telemetry.logs import log_to_stderr
 
     settings = GatewaySettings()
     log_to_stderr(settings)
     with Registry.open(settings) as registry:
         registry.load()
         asyncio.run(lead(settings, registry, token))
+
+
+def _command(arguments: list[str]) -> None:
+    """What `switchyard` does with these arguments, in a process that has imported it already."""
+    from switchyard.command_line import main
+
+    sys.argv = ["switchyard", *arguments]
+    main()
 
 
 def _refuse_unless_addresses_are_free(settings: GatewaySettings) -> None:

@@ -40,7 +40,7 @@ class Family:
         found = []
         for child in self.parent.children():
             with suppress(psutil.NoSuchProcess):
-                if role in child.cmdline()[1:] and child.status() != psutil.STATUS_ZOMBIE:
+                if child.name().startswith(f"sy {role}") and child.status() != psutil.STATUS_ZOMBIE:
                     found.append(child)
         return sorted(found, key=psutil.Process.create_time)
 
