@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 from fastapi import Depends, FastAPI
+from starlette.routing import BaseRoute
 
 from gateway.admin_key import admin_key
 from gateway.api.account import account_router
 from gateway.api.addresses import MODEL_NAMED, canonical, form_at, of_deployment
-from gateway.api.admin import admin_router
 from gateway.api.admin.auth import AdminGate
-from gateway.api.admin.office import Office
 from gateway.api.asgi import Message, Receive, Send
 from gateway.api.body_clock import BodyBounds, BodyClock
 from gateway.api.conversations import conversations_router
@@ -379,4 +378,10 @@ def _mount(web: FastAPI, house: House, worker: FleetWorker, registry: Registry, 
         """The process runs."""
         return {"status": "ok"}
 
-    return LateRoutes(web, lambda: admin_router(Office(house, worker, registry), gate).routes)
+    def admin_routes() -> Sequence[BaseRoute]:
+        from gateway.api.admin.office import Office
+        from gateway.api.admin.router import admin_router
+
+        return admin_router(Office(house, worker, registry), gate).routes
+
+    return LateRoutes(web, admin_routes)

@@ -1,4 +1,6 @@
-"""Routes that are made when somebody asks for one of them: those of the admin API are half of what a start costs."""
+"""Routes that are imported and made when somebody asks for one of them: those of the admin API are half of what a start
+costs, and of what a process without an operator would hold in memory for nothing.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ class LateRoutes:
     """Of one application. What is asked for at any other path may be one of them, or be meant as one."""
 
     def __init__(self, web: FastAPI, make: Callable[[], Sequence[BaseRoute]]) -> None:
-        """`make` takes some tenths of a second, once."""
+        """`make` takes a second, once, beside the event loop."""
         self._web = web
         self._make = make
         self._making = asyncio.Lock()

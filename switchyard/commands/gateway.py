@@ -48,6 +48,7 @@ def gateway(
         admin_key(settings)  # likewise
         if settings.workers > 1:
             with quick_imports():  # all that its children need
+                import gateway.api.admin.router
                 import gateway.serving.one_process  # noqa: F401
                 from gateway.serving.processes import run_family
                 from telemetry.logs import log_to_stderr
