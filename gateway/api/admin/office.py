@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import Response
 from pydantic import BaseModel
 
-from gateway.cost.accountant.questions import Question
 from gateway.errors import Overloaded
 from gateway.fleet.worker import FleetWorker
 from gateway.house import House
@@ -19,6 +18,9 @@ from registry.catalog.snapshot import Catalog, VersionEntry
 from registry.errors import InvalidInput
 from registry.names import AdapterRef, VersionNumber, parse_ref
 from registry.service import Registry
+
+if TYPE_CHECKING:
+    from gateway.cost.accountant.questions import Question
 
 T = TypeVar("T")
 NEXT = "X-Switchyard-Next"
