@@ -198,6 +198,8 @@ def _evidence(info: ExperimentInfo, standing: Standing | None) -> Iterator[Evide
 def _following(info: ExperimentInfo, move: Move | None) -> str:
     if info.moving:
         return f"swap {info.swap_id} carries out the last decision"
+    if move is None and info.state == "running":
+        return "nothing is decided before the first look at what its arms have met"
     if move is None:
         ended = info.ended_at_ms is not None
         return "it has ended" if ended else "nothing is decided before somebody says so"

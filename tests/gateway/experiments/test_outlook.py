@@ -1,0 +1,22 @@
+"""What comes next of an experiment, in words, before anything is known of it."""
+
+from __future__ import annotations
+
+from gateway.experiments.outlook import outlook_of
+from registry.experiments.infos import Decision
+from tests.support.experiment_parts import begun
+from tests.support.stack import House
+
+
+def test_one_that_runs_waits_for_its_first_look_and_one_that_is_held_for_a_person(house: House) -> None:
+    for _ in range(2):
+        house.publish("acme/triage")
+    house.point("acme/triage", "1.0")
+    experiments = house.registry.experiments
+    info = begun(house.registry)
+    assert outlook_of(house.registry, info).following == (
+        "nothing is decided before the first look at what its arms have met"
+    )
+    experiments.decide(info.id, Decision("pause", "lunch"))
+    held = outlook_of(house.registry, experiments.get(info.id))
+    assert held.following == "nothing is decided before somebody says so"
