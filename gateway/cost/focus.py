@@ -179,7 +179,7 @@ def _times(allocation: Allocation, day: int) -> dict[str, str]:
         "BillingPeriodStart": _instant(month_begins_ms),
         "BillingPeriodEnd": _instant(month_ends_ms),
         "ChargePeriodStart": _instant(begins_ms),
-        "ChargePeriodEnd": _instant(ends_ms),
+        "ChargePeriodEnd": _instant(-(-ends_ms // 1_000) * 1_000),  # exclusive: what began in its last second is in it
     }
 
 

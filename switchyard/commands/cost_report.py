@@ -46,7 +46,9 @@ OrderOption = typer.Option(
     "name", "--order", help="Of lines: name, or cost, those first for which engines cost most or that pay most."
 )
 PlotOption = typer.Option(None, "--plot", help="Draw the costs into this file: .png or .svg.")
-FocusOption = typer.Option(None, "--focus", help="Write FOCUS 1.3 rows, a day, engine and tenant each, to this CSV.")
+FocusOption = typer.Option(
+    None, "--focus", help="Write FOCUS 1.3 rows, a day, engine, tenant and version each, to this CSV."
+)
 SampleOption = typer.Option(
     None,
     "--sample",

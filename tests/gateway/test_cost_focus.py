@@ -58,7 +58,7 @@ def rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def everything(nano: int, idle: Idle) -> FocusSource:
+def everything(nano: int, idle: Idle, until_ms: int = FIRST_MS + DAY_MS) -> FocusSource:
     """A day of an engine with lines of every kind and a correction, of one that nobody used, and of the trainer."""
     day, hour = FIRST_MS // DAY_MS, 3_600_000
     versions = ("acme/triage@1", "acme/triage@2", "acme/tiny-and-rare@1", "")
@@ -72,7 +72,7 @@ def everything(nano: int, idle: Idle) -> FocusSource:
         Work(day, "trainer", "training", "globex", ("",), engine_ms=hour),
     ]
     days = [BilledDay(day, engine, nano, 24 * hour, 0, ()) for engine in ("a", "b", "trainer")]
-    bill = EngineBill(FIRST_MS, FIRST_MS + DAY_MS, "log", tuple(days))
+    bill = EngineBill(FIRST_MS, until_ms, "log", tuple(days))
     busy = {(day, "a"): BusyTime(hour, 1_000)}
     cells = [
         UsageCell(FIRST_MS, day, "a", tenant, shadow, (name,), name, 1, 0, 0, 0, prompt, 400, 100, 5)
@@ -151,6 +151,12 @@ def test_loads_have_no_tokens_and_what_is_nobodys_has_no_sub_account() -> None:
     assert [(row["SubAccountId"], row["AllocatedResourceId"]) for row in of["system"]] == [("", "tiny")]
     assert [(row["SubAccountId"], row["AllocatedMethodId"]) for row in of["idle"]] == [("", "")] * 3
     assert [(row["SubAccountId"], row["AllocatedMethodId"]) for row in of["training"]] == [("globex", "")]
+
+
+def test_a_day_that_just_began_has_a_period() -> None:
+    found = rows(focus_csv(everything(48 * NANO, Idle(), FIRST_MS + 500)))
+    assert broken(COLUMNS, found, TAG_PREFIX) == []
+    assert {row["ChargePeriodEnd"] for row in found} == {"2026-06-01T00:00:01Z"}
 
 
 @pytest.mark.parametrize(
