@@ -1,11 +1,13 @@
 """How long a body may take, and one clock for all that are under way: a timer for each costs more than to read a short
-one.
+one. Long ones come by turns of their tenants.
 """
 
 from __future__ import annotations
 
 import asyncio
 from typing import NamedTuple, Protocol
+
+from gateway.turns import LoopTurns
 
 LOOK_EVERY_S = 0.1
 
@@ -35,6 +37,8 @@ class BodyClock:
     def __init__(self, bounds: BodyBounds) -> None:
         self.bounds = bounds
         """Of each."""
+        self.turns = LoopTurns()
+        """In which the pieces of long ones are read, by tenant."""
         self._readings: set[Reading] = set()
         self._runs = False
 

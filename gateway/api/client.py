@@ -12,6 +12,10 @@ from gateway.bytes_in_flight import HeldBytes
 from gateway.errors import PayloadTooLarge, TooSlow
 from gateway.handoffs import CLIENT_GONE, KEY_OVER
 
+PIECE_BYTES = 16_384
+"""Of bodies that come in such pieces, or longer ones, one piece is read in each turn of the loop, of all that a tenant
+sends: each takes a part of a millisecond, and whoever sends on many connections sends as many at once.
+"""
 BODY_GRACE_S = 10.0
 """So long a body may take before anybody looks how quickly it comes."""
 
@@ -101,6 +105,8 @@ class Client:
             if not message.get("more_body", False):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
             self.due_s = began_s + min(BODY_GRACE_S + length / bounds.bytes_per_s, bounds.timeout_s)
+            if len(part) >= PIECE_BYTES:
+                await self._clock.turns.take(held.tenant)
 
     def let_go(self) -> None:
         """The request goes on when the client has hung up."""
