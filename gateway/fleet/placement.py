@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
 
 from gateway.engines.kinds import base_of_adapters
 from gateway.engines.managed import ManagedEngine
@@ -14,6 +15,10 @@ from gateway.fleet.hub import Hub
 from gateway.fleet.loading import Loading
 from registry.catalog.snapshot import Catalog, VersionEntry
 
+MOST_LOOKED_AT = 500
+"""Of the versions that nobody has asked for, at once: a tenant may have thousands, and everybody waits meanwhile.
+The next look goes on where this one ended.
+"""
 DELETED_S = 5.0
 """After which a version that nobody uses is given up when the catalog has it no more; a worker's may be newer."""
 
@@ -40,6 +45,8 @@ class Placement:
         self._kept = kept
         self._retire_after_s = retire_after_s
         self._homes = Homes({})
+        self._looked_at = 0
+        """Where among the versions that nobody has asked for the next look begins."""
         self._observed_s = time.monotonic()
 
     def homes_of(self, version: VersionEntry) -> list[ManagedEngine]:
@@ -72,15 +79,19 @@ class Placement:
             if not self._loading.running_on(url)
             and ((places := engine.residency.places_left()) > 0 or engine.residency.adoptable)
         }
-        for version in self._by_heat(self._catalog()):
-            if not room:
-                return
+        bases = {base_of_adapters(able[url].declared) for url, places in room.items() if places > 0}
+        there = {version_id for url in room for version_id in able[url].residency.adoptable}
+        for version in self._by_heat(self._catalog()) if room else ():
+            if version.base_digest not in bases and version.id not in there:
+                continue
             for engine in self._homes_among(able, version):
                 held = engine.residency
                 fits = room.get(engine.url, 0) > 0 or (engine.url in room and version.id in held.adoptable)
                 if fits and version.id not in held.resident and self._loading.may_preload(engine, version):
                     del room[engine.url]
                     self._loading.start(engine, version, for_swap=False)
+            if not room:
+                return
 
     def retire_unwanted(self) -> None:
         """Give up what nothing points at and nobody uses, soon where it is in no catalog any more, and what is in
@@ -125,8 +136,15 @@ class Placement:
         ]
         yield from hot
         seen = {version.id for version in hot}
-        yield from (version for version in catalog.wanted_versions() if version.id not in seen)
+        yield from (version for version in self._some_of(catalog.wanted_versions()) if version.id not in seen)
         yield from (version for version in catalog.shadowed.values() if version.id not in seen | catalog.wanted.keys())
+
+    def _some_of(self, wanted: Collection[VersionEntry]) -> Iterable[VersionEntry]:
+        """As many as are looked at, in their turn."""
+        begin, number = self._looked_at % max(1, len(wanted)), min(MOST_LOOKED_AT, len(wanted))
+        self._looked_at = begin + number
+        yield from islice(wanted, begin, begin + number)
+        yield from islice(wanted, max(0, begin + number - len(wanted)))
 
     def _order_of_homes(self, able: Mapping[str, ManagedEngine]) -> Homes:
         weights = {url: engine.declared.places for url, engine in able.items()}

@@ -184,6 +184,8 @@ def test_where_the_setting_is_off_answers_finish(house: House) -> None:
         stack.wait_revision()
         refused = httpx.post(f"{stack.url}{CHAT}", json={}, headers={"Authorization": f"Bearer {secret}"})
         assert refused.status_code == 401
+        tokens = asking.got.count(b"data:")
+        wait_until("twice the time in which it would end", lambda: asking.got.count(b"data:") > tokens + 10)
         stack.faults(token_ms=0)
         assert asking.ended().endswith(b"data: [DONE]\n\n")
 
