@@ -40,14 +40,15 @@ def placement(base_digest: str, loading: NothingLoads) -> Placement:
         wanted=wanted, wanted_versions=wanted.values, versions_by_id=wanted, shadowed=dict[int, VersionEntry]()
     )
     parts: Any = SimpleNamespace()
+    loads: Any = loading
     return Placement(
         [engine],
         lambda: catalog,
         parts,
-        loading,
+        loads,
         tuple,
         requests_per_home=8.0,
-        retire_after_s=60.0,  # type: ignore[arg-type]
+        retire_after_s=60.0,
     )
 
 
