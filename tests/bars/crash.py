@@ -19,13 +19,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
-import psutil
 
 from gateway.journal.journal import Journal
 from gateway.journal.shipper import Shipper
@@ -136,12 +134,7 @@ def _kill_workers(house: House, engine_url: str, kills: int, draw: random.Random
 
 
 def _workers(gateway: GatewayProcess) -> list[int]:
-    found = []
-    for child in psutil.Process(gateway.pid).children():
-        with suppress(psutil.NoSuchProcess):
-            if "worker" in child.cmdline() and child.status() != psutil.STATUS_ZOMBIE:
-                found.append(child.pid)
-    return sorted(found)
+    return sorted(one.pid for one in gateway.children("worker"))
 
 
 async def _streams(house: House, gateway: GatewayProcess, kill: Callable[[], Awaitable[None]]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -37,12 +37,7 @@ class Family:
 
     def children(self, role: str) -> list[psutil.Process]:
         """The processes of a role that live, the oldest first."""
-        found = []
-        for child in self.parent.children():
-            with suppress(psutil.NoSuchProcess):
-                if child.name().startswith(f"sy {role}") and child.status() != psutil.STATUS_ZOMBIE:
-                    found.append(child)
-        return sorted(found, key=psutil.Process.create_time)
+        return self.gateway.children(role)
 
     def leader(self) -> psutil.Process:
         """The process of the controller in office."""

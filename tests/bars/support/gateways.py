@@ -7,12 +7,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import psutil
 
 from gateway.admin_key import known_admin_key
 from gateway.serving.children import child
@@ -64,6 +65,15 @@ class GatewayProcess:
             return fleet if len(ours) >= count and all(one["view_revision"] == newest for one in ours) else None
 
         return self._wait(f"{count} workers", complete)
+
+    def children(self, role: str) -> list[psutil.Process]:
+        """The processes of a role that live, `worker` or `controller`, the oldest first."""
+        found = []
+        for one in psutil.Process(self.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                if one.name().startswith(f"sy {role}") and one.status() != psutil.STATUS_ZOMBIE:
+                    found.append(one)
+        return sorted(found, key=psutil.Process.create_time)
 
     @property
     def _settings(self) -> GatewaySettings:
