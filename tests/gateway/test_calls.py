@@ -7,14 +7,19 @@ Whoever needs more raises the number, and says in the commit what a request pays
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 
 import pytest
 
+from registry.experiments.plan import Plan
+from registry.names import parse_ref
 from tests.support.calls import Calls, fewest_calls
 from tests.support.fixtures import usual_stack
 from tests.support.stack import Stack
 
 MOST_OF_A_CHAT, MOST_OF_A_STORED_RESPONSE, MOST_OF_AN_EVENT = 305, 370, 14
+MOST_OF_AN_EXPERIMENT = 14
+"""Five, and what keeps an answer that is looked at: of as few as come here in a second every one."""
 TOKENS = 40
 
 
@@ -43,6 +48,26 @@ def test_an_event_of_a_stream_is_so_many_calls(stack: Stack) -> None:
     )
     of_events = {where: count for where, count in whole.items() if count >= TOKENS - 5}
     assert sum(of_events.values()) <= MOST_OF_AN_EVENT * (TOKENS + 2), _shown(whole)
+
+
+def test_an_experiment_adds_so_few_calls_to_a_chat(stack: Stack) -> None:
+    house, name, numbers = stack.house, "acme/tried", count()
+    for _ in range(2):
+        house.publish(name)
+    house.promote(name, "1.0")
+    plan = {"treatments": ["1.1"], "ramp": [{"percent": 50}], "audience": {"percent": 99}, "holdout_percent": 1}
+    made = house.registry.experiments.create(parse_ref(name), Plan.of(plan), actor="test")
+    assert made.swap_id is not None
+    assert house.finished(made.swap_id).state == "done"
+    stack.wait_revision()
+
+    def ask(model: str) -> None:
+        messages = [{"role": "user", "content": f"Order {next(numbers)} is late."}]
+        stack.chat(model, messages=messages).raise_for_status()
+
+    plain, tried = (fewest_calls(stack, lambda model=model: ask(model)) for model in (f"{name}@1.0", name))
+    added = tried - plain
+    assert tried.total() - plain.total() <= MOST_OF_AN_EXPERIMENT, _shown(added)
 
 
 def _shown(calls: Calls) -> str:
