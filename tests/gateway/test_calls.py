@@ -7,6 +7,7 @@ Whoever needs more raises the number, and says in the commit what a request pays
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import count
 
 import pytest
@@ -65,7 +66,7 @@ def test_an_experiment_adds_so_few_calls_to_a_chat(stack: Stack) -> None:
         messages = [{"role": "user", "content": f"Order {next(numbers)} is late."}]
         stack.chat(model, messages=messages).raise_for_status()
 
-    plain, tried = (fewest_calls(stack, lambda model=model: ask(model)) for model in (f"{name}@1.0", name))
+    plain, tried = (fewest_calls(stack, partial(ask, model)) for model in (f"{name}@1.0", name))
     added = tried - plain
     assert tried.total() - plain.total() <= MOST_OF_AN_EXPERIMENT, _shown(added)
 
