@@ -30,6 +30,7 @@ from tests.support.stack import House
 from tests.support.waiting import DEADLINE_S, never, wait_until_async
 
 SECRET = "of the fleet"
+KEY = bytes(range(32))
 MUCH = 16 << 20
 HERE = EngineChanged("http://evil:1", EngineStatus("up", None, "base"), ((7, "a-7"),), ())
 Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]
@@ -102,30 +103,59 @@ async def test_the_secret_alone_or_the_leases_key_alone_is_nobodys_proof(house: 
         writer.close()
 
 
+@asynccontextmanager
+async def door(house: House, key: bytes) -> AsyncIterator[tuple[Path, asyncio.Queue[bool]]]:
+    """Where a controller listens; of each that comes, whether it has proven itself."""
+    path, proven = house.folder / "door.sock", asyncio.Queue[bool]()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await of_controller(reader, writer, key)
+        except LinkBroken:
+            proven.put_nowait(False)
+        else:
+            proven.put_nowait(True)
+        finally:
+            writer.close()
+
+    async with listening(path, accept):
+        yield path, proven
+
+
 async def test_the_controllers_own_proof_sent_back_to_it_proves_nothing(house: House) -> None:
-    async with office(house, looks=False) as (controller, address):
-        reader, writer = await address.connect()
+    async with asyncio.timeout(DEADLINE_S), door(house, KEY) as (path, proven):
+        reader, writer = await asyncio.open_unix_connection(path)
         writer.write(MAGIC + bytes(NONCE_BYTES))
         answer = await reader.readexactly(NONCE_BYTES + MAC_BYTES)
-        writer.write(answer[NONCE_BYTES:] + bytes(64))
-        assert await is_cut_off(reader)
-        assert controller.hub.links == {}
+        writer.write(answer[NONCE_BYTES:])
+        assert not await proven.get()
         writer.close()
 
 
 async def test_what_a_worker_said_on_one_link_opens_no_other(house: House) -> None:
-    async with office(house, looks=False) as (controller, address):
-        reader, writer = await address.connect()
-        said: list[bytes] = []
-        recorded = Recorded(writer, said)
-        await of_worker(reader, recorded, controller.hub.key)  # type: ignore[arg-type]
+    said: list[bytes] = []
+    async with asyncio.timeout(DEADLINE_S), door(house, KEY) as (path, proven):
+        reader, writer = await asyncio.open_unix_connection(path)
+        await of_worker(reader, Recorded(writer, said), KEY)  # type: ignore[arg-type]
+        assert await proven.get()
         writer.close()
         greeting, proof = said
-        reader, writer = await address.connect()
+        reader, writer = await asyncio.open_unix_connection(path)
         writer.write(greeting)
         await reader.readexactly(NONCE_BYTES + MAC_BYTES)
-        writer.write(proof + bytes(64))
-        assert await is_cut_off(reader)
+        writer.write(proof)
+        assert not await proven.get()
+        writer.close()
+
+
+async def test_what_a_controller_said_on_one_link_leads_no_other_worker(house: House) -> None:
+    async with asyncio.timeout(DEADLINE_S), door(house, KEY) as (path, _):
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(MAGIC + bytes(NONCE_BYTES))
+        recorded = asyncio.StreamReader()
+        recorded.feed_data(await reader.readexactly(NONCE_BYTES + MAC_BYTES))
+        with pytest.raises(LinkBroken, match="does not hold the lease"):
+            await of_worker(recorded, writer, KEY)
         writer.close()
 
 
