@@ -62,24 +62,23 @@ class OnDemand:
                 return
             shutil.rmtree(self.folder, ignore_errors=True)
             options = ["--no-deps"] if self.alone else []
-            options += ["--ignore-requires-python"] if self.newer_python else []
-            command = [
-                sys.executable,
-                "-m",
-                "pip",
-                "install",
-                "-q",
-                "--no-warn-conflicts",
-                "--target",
-                str(self.folder),
-                *options,
-            ]
-            subprocess.run([*command, *self.packages], check=True, timeout=INSTALL_S)
+            subprocess.run(
+                [*self._installer(), "--target", str(self.folder), *options, *self.packages],
+                check=True,
+                timeout=INSTALL_S,
+            )
             for file, before, after in self.mended:
                 text = (self.folder / file).read_text()
                 assert before in text, f"{self.name} is another one than was mended"
                 (self.folder / file).write_text(text.replace(before, after))
             (self.folder / ".ready").touch()
+
+    def _installer(self) -> list[str]:
+        """uv takes a twentieth of pip's processor time; only pip installs what says that it needs a newer Python."""
+        if self.newer_python:
+            return [sys.executable, "-m", "pip", "install", "-q", "--no-warn-conflicts", "--ignore-requires-python"]
+        uv = str(Path(sys.executable).parent / "uv")
+        return [uv, "pip", "install", "-q", "--python", sys.executable]
 
 
 RAY = OnDemand(("ray==2.60.0", "click", "msgpack"), alone=True)
