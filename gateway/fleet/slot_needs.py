@@ -1,5 +1,5 @@
 """What tenants have lacked of an engine's slots, and is kept for them from then on; and what they have had at once, and
-is kept while they run something. Pure: who calls tells the time.
+is kept for a while too. Pure: who calls tells the time.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 KEPT_S = 10.0
+QUIET_S = 2.0
+"""What who runs nothing has had at once is kept for no longer."""
 
 
 @dataclass(slots=True)
@@ -53,12 +55,14 @@ class Needs:
         had = self._had.get(tenant)
         if number > 1 and (had is None or number >= had.number):
             self._had[tenant] = _Need(number, now + KEPT_S)
+        elif number == 1 and had is not None:
+            had.until_s = min(had.until_s, now + QUIET_S)
 
     def kept_from(self, tenant: str, held: Mapping[str, int], now: float) -> int:
         """Free slots that others lack, or have just had, who would have no more with them than this tenant has."""
         own = held.get(tenant, 0)
         kept = {one: need.number for one, need in self._lacked.items() if need.number <= own and now < need.until_s}
         for one, had in self._had.items():
-            if one in held and now < had.until_s:
+            if now < had.until_s:
                 kept[one] = max(kept.get(one, 0), min(had.number, own))
         return sum(max(0, number - held.get(one, 0)) for one, number in kept.items() if one != tenant)

@@ -10,8 +10,8 @@ a *slot* before a request for it is sent, and keeps it while requests run on it:
   comes waits in line. Each slot is open for `HELD_S` at least, and one more is closed each `HELD_S` of waiting, as the
   first may have a long answer on it. Where another's has, one of its own that soon falls free is closed with it.
 * Who has waited while another had more has so many *kept* from then on, until it has not run so many for a while
-  (`slot_needs.py`): long answers of others would else take what it leaves between two requests. Likewise, while it runs
-  something, what it has had at once a while ago, up to what the other has.
+  (`slot_needs.py`): long answers of others would else take what it leaves between two requests. Likewise what
+  it has had at once a moment ago, up to what the other has.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gateway.fleet.slot_needs import KEPT_S
+from gateway.fleet.slot_needs import KEPT_S, QUIET_S
 from gateway.fleet.slots import HELD_S, NOBODY, Slots, Ticket
 
 A, B, C = "acme", "bolt", "cord"
@@ -174,7 +174,7 @@ def test_what_a_tenant_has_lacked_is_kept_for_it_from_who_has_more() -> None:
     assert engine.went == [11, 4], "B has not needed it for long"
 
 
-def test_what_a_tenant_has_had_at_once_is_kept_from_who_has_more_while_it_runs_something() -> None:
+def test_what_a_tenant_has_had_at_once_is_kept_from_who_has_more() -> None:
     engine = Engine(tenants=2)
     engine.run(B, 10, 11)
     engine.leave(11)
@@ -187,13 +187,15 @@ def test_what_a_tenant_has_had_at_once_is_kept_from_who_has_more_while_it_runs_s
     assert engine.went == [3], "B has not needed it for long"
 
 
-def test_who_runs_nothing_has_nothing_kept_but_what_it_lacked() -> None:
+def test_what_who_runs_nothing_has_had_is_kept_for_a_moment() -> None:
     engine = Engine(tenants=2)
     engine.run(B, 10, 11)
     engine.leave(11)
     engine.run(A, 1, 2)
     engine.ask(3, A)
     engine.leave(10)
+    assert engine.went == []
+    engine.pass_time(QUIET_S + HELD_S)
     assert engine.went == [3]
 
 
