@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 KEPT_S = 10.0
-QUIET_S = 2.0
+QUIET_S = 5.0
 """What who runs nothing has had at once is kept for no longer."""
 
 

@@ -23,7 +23,7 @@ from gateway.fleet.channel import (
     of_worker,
 )
 from gateway.fleet.hub import MOST_STRANGERS
-from gateway.fleet.wire import EngineChanged, Published, Wake, Welcome, encode
+from gateway.fleet.wire import EngineChanged, Published, Welcome, encode
 from tests.support.fleet_parts import engines_at, played_worker
 from tests.support.link_parts import follower, office, played_office, real_worker, resident
 from tests.support.stack import House
@@ -287,14 +287,23 @@ async def test_who_has_lost_the_lease_is_left_by_its_workers_whatever_it_says(
 
 
 async def test_no_frame_is_taken_twice_or_out_of_turn(house: House) -> None:
-    async with office(house, looks=False) as (controller, address):
-        worker = await played_worker(address, "w")
-        await worker.hear_until_published()
-        worker.say(Wake())
-        worker.channel._written -= 1
-        worker.say(Wake())
-        await wait_until_async("the link to be cut", lambda: controller.hub.links == {})
-        worker.hang_up()
+    said: list[bytes] = []
+    async with asyncio.timeout(DEADLINE_S), door(house, KEY) as (path, _):
+        reader, writer = await asyncio.open_unix_connection(path)
+        worker = await of_worker(reader, Recorded(writer, said), KEY)  # type: ignore[arg-type]
+        for word in (b"first", b"second"):
+            worker.write(word)
+        first, second = said[-2:]
+        for frames, understood in (([first, first], 1), ([second], 0), ([first, second], 2)):
+            heard = asyncio.StreamReader()
+            heard.feed_data(b"".join(frames))
+            leader = Channel(heard, writer, writes=b"", reads=worker._writes)
+            for _ in range(understood):
+                await leader.read(DEADLINE_S)
+            if understood < len(frames):
+                with pytest.raises(LinkBroken, match="has not written"):
+                    await leader.read(DEADLINE_S)
+        writer.close()
 
 
 def say(channel: Channel, *messages: object) -> None:
