@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,9 @@ from tests.support.waiting import wait_until
 
 ADAPTERS, TENANTS, ROWS, DAYS, BATCH = 10_000, 1_000, 1_000_000, 30, 5_000
 PAINTS, WATCH_S, REQUESTS = 3, 20.0, 400
+KNOWN_S = 10.0
+"""Longest wait until a gateway knows a key."""
+VIEWERS = count()
 PAINT_LIMIT_S, SHARE_LIMIT, SAME = 2.0, 0.01, 1.25
 """`SAME`: what a median differs by from one slice to the next on a machine that does other things too."""
 WAITS = "[...document.querySelectorAll('[data-live]')].map(part => Number(part.dataset.waitS))"
@@ -73,7 +77,7 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
                 asked.times()  # loads what is asked for
                 paints = _paints(browser, link, url)
                 watch_s = max(5.0, WATCH_S * min(scale * 2, 1.0))
-                watched = _watch(browser, link, url, gateway, watch_s)
+                watched = _watch(browser, lambda: link(_another(house)), url, gateway, watch_s)
                 with _viewers(browser, link, url):
                     beside, errors = asked.times()
                     process.suspend()
@@ -162,8 +166,8 @@ def _dashboard(gateway: GatewayProcess, key: str) -> Iterator[tuple[psutil.Proce
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=dict(gateway.environment))
     url = f"http://127.0.0.1:{port}"
 
-    def link() -> str:
-        headers = {"Authorization": f"Bearer {key}"}
+    def link(of_key: str = key) -> str:
+        headers = {"Authorization": f"Bearer {of_key}"}
         answer = httpx.post(f"{url}/login-links", headers=headers, timeout=30, trust_env=False)
         return str(answer.raise_for_status().json()["url"])
 
@@ -173,6 +177,13 @@ def _dashboard(gateway: GatewayProcess, key: str) -> Iterator[tuple[psutil.Proce
     finally:
         process.kill()
         process.wait()
+
+
+def _another(house: House) -> str:
+    """The key of an operator who is new, so that the dashboard has kept no answer for it."""
+    made = house.registry.operators.add(f"viewer-{next(VIEWERS)}", "operate", actor="a bar")
+    house.registry.wait_until_served(KNOWN_S)
+    return made.secret
 
 
 def _listens(url: str) -> bool:
@@ -238,7 +249,9 @@ class Watched:
 
 
 def _watch(browser: Browser, link: Any, url: str, gateway: GatewayProcess, for_s: float) -> dict[str, Watched]:
-    """Every page in turn, in a browser that has nothing kept; a key's answers are kept by the dashboard for minutes."""
+    """Every page in turn, each by an operator who is new, in a browser that has nothing kept: a key's answers are kept
+    by the dashboard for minutes.
+    """
     before = _spends(gateway, for_s)
     found = {}
     for path in _paths():
