@@ -131,7 +131,7 @@ class FleetWorker:
         try:
             await self.loads.wait(engine_url, version, proven=proven)
         finally:
-            self.on_waited("load", time.monotonic() - began_s)
+            self.on_waited("proof" if proven else "load", time.monotonic() - began_s)
 
     def lost(self, engine_url: str, name: str) -> None:
         """An engine said that it does not know an adapter that we thought resident."""

@@ -94,9 +94,9 @@ DROPPED = _counter(
 QUEUE = _times(
     "queue",
     "cause",
-    "What requests waited in the gateway, of those that did. cause: load (of their adapter), slot (to run "
-    "among an engine's adapters), turn (at engines that are full), engine (that comes back), desk (where large bodies "
-    "are read, one at a time).",
+    "What requests waited in the gateway, of those that did. cause: load (of their adapter), proof (that it works "
+    "there), slot (to run among an engine's adapters), turn (at engines that are full), engine (that comes back), "
+    "desk (where large bodies are read, one at a time).",
     LONG_S,
 )
 STRANGERS = _counter(
