@@ -5,7 +5,8 @@ while later requests for those pass them by: so whoever keeps them busy keeps ev
 a *slot* before a request for it is sent, and keeps it while requests run on it:
 
 * Of the slots `reserve` are for tenants that have none, while there are such tenants. Whoever has fewest is next, by
-  turns. A tenant that is alone has all of them.
+  turns. A tenant that is alone has all of them. What is reserved is lent to a tenant whose answers are short while
+  another has more: who then comes waits for a short answer, and who borrows would wait for a long one.
 * Who waits has a slot *closed* for it, of a tenant that has more, else one of its own: what runs there goes on, what
   comes waits in line. Each slot is open for `HELD_S` at least, and one more is closed each `HELD_S` of waiting, as the
   first may have a long answer on it. Where another's has, one of its own that soon falls free is closed with it.
@@ -192,7 +193,9 @@ class Slots:
             return False
         if free > self._reserve or tenant not in self._number:
             return True
-        return self._tenants() <= len(self._number) - (NOBODY in self._number)  # then there is nobody to come
+        if self._tenants() <= len(self._number) - (NOBODY in self._number):  # then there is nobody to come
+            return True
+        return self._number[tenant] < max(self._number.values()) and _is_brief(self._held, tenant, now)
 
     def _open(self, adapter: int, tenant: str, now: float) -> _Slot:
         slot = self._held[adapter] = _Slot(tenant, now)
@@ -248,3 +251,8 @@ def _own(held: Mapping[int, _Slot], tenant: str, now: float) -> list[int]:
     if any(slot.closing for slot in own.values()):
         return []
     return [one for one, slot in own.items() if now - slot.since_s >= HELD_S and slot.falls_free_soon(now)][:1]
+
+
+def _is_brief(held: Mapping[int, _Slot], tenant: str, now: float) -> bool:
+    """Whether all slots of a tenant fall free soon, and go on to others then."""
+    return all(slot.falls_free_soon(now) and not slot.closing for slot in held.values() if slot.tenant == tenant)

@@ -70,6 +70,32 @@ def test_the_last_slot_is_kept_for_a_tenant_that_has_none() -> None:
     assert engine.went == [20], "who has none comes before who has waited longer"
 
 
+def test_the_last_slot_is_lent_to_short_answers_of_who_has_less() -> None:
+    engine = Engine()
+    engine.run(A, 1, 2)
+    engine.run(B, 10)
+    assert engine.ask(3, A) is not None, "who has most borrows nothing"
+    assert not engine.slots.may_join(11, B, engine.now), "nobody knows yet how long its answers are"
+    for _ in range(10):
+        engine.now += 0.05
+        engine.run(B, 10)
+        engine.leave(10)
+    engine.run(B, 11)
+    engine.ask(20, C)
+    engine.leave(11)
+    assert engine.went == [20], "who has none has it next"
+
+
+def test_nothing_is_lent_to_long_answers() -> None:
+    engine = Engine()
+    engine.run(A, 1, 2)
+    engine.run(B, 10)
+    engine.now += 60.0
+    engine.run(B, 10)
+    engine.leave(10)
+    assert engine.ask(11, B) is not None
+
+
 def test_no_slot_is_kept_when_every_tenant_has_one() -> None:
     engine = Engine(tenants=2)
     engine.run(A, 1)
