@@ -49,7 +49,8 @@ TO_THE_TERMINAL = {"echo", "secho", "confirm", "prompt", "print", "input"}
 
 
 def ways_around(tree: ast.AST) -> Iterator[str]:
-    """Where a module would print by itself."""
+    """Where a module would print by itself. Who forks may empty what is still to be written."""
+    flushed = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "flush"}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names if name.name.partition(".")[0] in ("rich", "click"))
@@ -60,7 +61,7 @@ def ways_around(tree: ast.AST) -> Iterator[str]:
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             if node.value.id == "typer" and node.attr in TO_THE_TERMINAL:
                 yield f"typer.{node.attr}"
-            if node.value.id == "sys" and node.attr in ("stdout", "stderr"):
+            if node.value.id == "sys" and node.attr in ("stdout", "stderr") and id(node) not in flushed:
                 yield f"sys.{node.attr}"
 
 

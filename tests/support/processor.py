@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,11 @@ def _spent_by(pid: str) -> float:
 
 
 def _children_of(pid: str) -> Iterator[str]:
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            yield from task.read_text().split()
-        except OSError:
-            continue
+    """None of a process that has ended, which it may do at any line of this."""
+    with suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with suppress(OSError):
+                yield from Path(f"/proc/{pid}/task/{task}/children").read_text().split()
 
 
 class Meter:
