@@ -136,7 +136,8 @@ def test_a_cold_adapter_that_takes_too_long_is_a_503_and_is_there_later(filled: 
         answer = stack.chat("acme/cold@1.0")
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "adapter_loading")
         assert int(answer.headers["retry-after"]) > 0
-        stack.wait_resident("acme/cold@1.0")
+        stack.faults(load_ms=10**6)  # it is on the engine by then: nobody loads it once more
+        wait_until("who asks again to be answered", lambda: stack.chat("acme/cold@1.0").status_code == 200)
         assert model_of(stack, "acme/cold@1.0") == "acme/cold@1.0"
 
 
