@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.engines.faults import FAILS, EngineFault
 from gateway.engines.managed import ManagedEngine
+from gateway.fleet.arrivals import Arrivals
 from gateway.fleet.eviction import Claims, first_to_go
 from gateway.fleet.hub import Hub
 from gateway.fleet.load_pace import LoadPace, others_run
@@ -115,6 +116,7 @@ class Loading:
         """When a failed preload may be tried again; requests and swaps do not wait for it."""
         self._unproven_s: dict[tuple[str, int], float] = {}
         """Seconds that loads took whose requests have not asked for a proof yet."""
+        self._arrivals = Arrivals(hub)
 
     async def ensure(
         self, engine: ManagedEngine, version: VersionEntry, *, for_swap: bool, proven: bool = True
@@ -159,6 +161,7 @@ class Loading:
         """The engine has booted: what failed before may be tried at once."""
         self._not_before = {key: at for key, at in self._not_before.items() if key[0] != url}
         self._unproven_s = {key: seconds for key, seconds in self._unproven_s.items() if key[0] != url}
+        self._arrivals.forget(url)
 
     def give_up(self, engine: ManagedEngine) -> None:
         """End every load on an engine from which no answer will come, so that who waits can go elsewhere."""
@@ -214,14 +217,19 @@ class Loading:
             if version.id in held.proving:
                 load_s = self._unproven_s.pop((engine.url, version.id), 0.0)
                 proof_s = time.monotonic()
-                await engine.prove(version.id, full_proof=for_swap)
+                self._arrivals.begin_proof((engine.url, version.id))
+                try:
+                    await engine.prove(version.id, full_proof=for_swap)
+                except BaseException:
+                    self._arrivals.remove((engine.url, version.id))
+                    raise
+                self._arrivals.add((engine.url, version.id))
                 self._record.loaded(engine, version, load_s + time.monotonic() - proof_s)
         except FAILS:
             raise
         except (EngineFault, RegistryError, OSError, SQLAlchemyError) as error:
             self._controller.wake()
             raise ColdAdapterFailed(f"{version.name} could not be loaded: {error}", permanent=False) from error
-        self._hub.last_used_s[engine.url, version.id] = time.monotonic()  # a newcomer is not the idlest
         self._controller.publish()
         self._controller.proven(engine)
         strength = held.resident[version.id].strength
@@ -242,7 +250,7 @@ class Loading:
             load_s = time.monotonic()
             await engine.bring(version.id, version.manifest_digest, folder)
             self._unproven_s[engine.url, version.id] = time.monotonic() - load_s
-            self._hub.last_used_s[engine.url, version.id] = time.monotonic()
+            self._arrivals.add((engine.url, version.id))
 
     @asynccontextmanager
     async def _turn(self, engine: ManagedEngine, tenant: str) -> AsyncIterator[None]:
@@ -318,7 +326,8 @@ class Loading:
         idle_s = {
             version_id: now - self._hub.last_used_s.get((engine.url, version_id), 0.0)
             for version_id in (*held.resident, *held.adoptable)
-            if version_id in held.adoptable or self._hub.asked(engine.url, held.resident[version_id].name) == 0
+            if not self._arrivals.is_new((engine.url, version_id), now)
+            and (version_id in held.adoptable or self._hub.asked(engine.url, held.resident[version_id].name) == 0)
         }
         left = next((one for one in held.adoptable if (engine.url, one) not in self._unproven_s), None)
         first = first_to_go(idle_s, (*held.resident, *held.adoptable), tenant, self._claims) if left is None else left
@@ -333,6 +342,7 @@ class Loading:
         name = engine.residency.take_out(version_id)
         self._hub.last_used_s.pop((engine.url, version_id), None)
         self._unproven_s.pop((engine.url, version_id), None)
+        self._arrivals.remove((engine.url, version_id))
         engine.residency.leaving[name] = self._controller.publish()
 
     async def unload_cleared(self, engine: ManagedEngine) -> bool:

@@ -200,11 +200,10 @@ class Load:
             raise CannotLoad(error.reason) from error
 
     async def _proven(self) -> str:
-        """Its name, once the controller has proven it."""
+        """Its name, once the controller has proven it. What had to make room meanwhile is loaded once more."""
         await self._loaded(proven=True)
-        name = self._resident_name()
-        if name is None:
-            raise EngineUnreachable(f"{self._arm.public_name} left the engine while it was being loaded")
+        while (name := self._resident_name()) is None:
+            await self._loaded(proven=True)
         return name
 
     def _loading(self) -> Overloaded:
