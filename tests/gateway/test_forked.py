@@ -35,6 +35,10 @@ def tell():
 def breaks():
     raise ValueError("it broke")
 
+# who began the tests may have had them ignored, in the background or by nohup
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 BEFORE = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 with stop_signals():
     print(fork("tells", tell, [kept]).wait(), flush=True)
