@@ -215,6 +215,7 @@ def test_an_engine_that_has_no_room_is_not_taken_for_a_broken_one(
     filled: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.fleet.loading.PLACE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("gateway.fleet.arrivals.NEW_S", 0.0)  # else for longer than a place is waited for
     room_for_one = {"max_cpu_loras": 3}
     with run_stack(filled, engines=(room_for_one, room_for_one), engine_max_cpu_loras=3) as stack:
         full, other = busier(stack)
