@@ -203,6 +203,8 @@ class Load:
         """Its name, once the controller has proven it. What had to make room meanwhile is loaded once more."""
         await self._loaded(proven=True)
         while (name := self._resident_name()) is None:
+            if self._fleet.view().engine(self._engine_url) is None:
+                raise EngineUnreachable(f"the engine left while {self._arm.public_name} was being loaded")
             await self._loaded(proven=True)
         return name
 
