@@ -128,9 +128,12 @@ def test_a_child_finds_our_packages_wherever_it_runs(tmp_path: Path) -> None:
 
 
 def session_niceness(pid: int) -> int | None:
-    """Of the session of a process among others; `None` where the kernel does not group processes so."""
+    """Of the session of a process among others; `None` where the kernel does not group processes so, or not this one:
+    a session that nobody has made (a container's first) has a file without a line.
+    """
     group = Path(f"/proc/{pid}/autogroup")
-    return int(group.read_text().split()[-1]) if group.exists() else None
+    words = group.read_text().split() if group.exists() else []
+    return int(words[-1]) if words else None
 
 
 def test_it_yields_to_its_parent_and_so_does_its_session_where_the_kernel_shares_by_sessions(echo: AskedChild) -> None:
