@@ -90,6 +90,14 @@ ROWS: dict[str, tuple[str, Callable[[Any], list[float]]]] = {
         "cost",
         lambda all_: [1_000_000, *(all_["figures"][n] for n in ("report_s", "archived_report_s"))],
     ),
+    "the dashboard beside": (
+        "dashboard",
+        lambda all_: [
+            all_["adapters"],
+            all_["figures"]["first_paint_s"],
+            100 * all_["figures"]["gateway_cpu_share"],
+        ],
+    ),
     "adapters of 1,000 tenants": (
         "scale",
         lambda all_: [10_000, 1_000, all_["figures"]["delta_ms"], all_["figures"]["rss_mb"]],
