@@ -67,10 +67,15 @@ class ConsoleReporter:
 
 
 def figures_of(measured: StepMetrics, valid_loss: float | None) -> str:
-    """What was measured at a step, in one line, with the last loss on held-out rows."""
+    """What was measured at a step, in one line, with the last loss on held-out rows; the perplexity is that of it, if
+    there is one.
+    """
+    from trainer.watch import perplexity
+
     shown = (
         ("loss {:.3f}", measured.train_loss),
         ("valid {:.3f}", valid_loss),
+        ("perplexity {:.3g}", perplexity(measured.train_loss if valid_loss is None else valid_loss)),
         ("lr {:.2g}", measured.learning_rate),
         ("norm {:.2f}", measured.grad_norm),
         ("{:.0f} tokens/s", measured.tokens_per_second),

@@ -17,11 +17,13 @@ from typing import Any
 
 from registry.adapters.version_rows import VersionInfo
 from registry.children.asked import ChildGone, ChildSlow, ask_once
+from registry.children.environment import without_settings
 from registry.children.mouth import Mouth
 from registry.settings import RegistrySettings
 from trainer.errors import TrainerError
 
 MOST_S = 120.0
+COMMAND = (sys.executable, "-m", "trainer.mlflow_registry")
 DIGEST = "switchyard.digest"
 LINEAGE = {
     "switchyard.base": "base_digest",
@@ -67,7 +69,7 @@ def register(uri: str, version: VersionInfo) -> str:
     """`NAME version N` in MLflow; the same version is registered once. Raises TrainerError."""
     asked = json.dumps(asdict(model_version_of(version))).encode()
     try:
-        said = ask_once("MLflow", (sys.executable, "-m", "trainer.mlflow_registry", uri), asked, within_s=MOST_S)
+        said = ask_once("MLflow", (*COMMAND, uri), asked, within_s=MOST_S, environment=without_settings())
     except ChildSlow:
         raise TrainerError(f"MLflow did not register {version.name} within {MOST_S:.0f} s") from None
     except ChildGone as gone:

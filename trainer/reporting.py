@@ -62,7 +62,9 @@ def reporter_of(watch: Watch) -> Any:
             found: dict[str, Any] = {
                 MEASURED[name]: float(value) for name, value in (logs or {}).items() if name in MEASURED
             }
-            if not math.isfinite(found.get("train_loss", 0.0)):
+            loss_is_finite = math.isfinite(found.get("train_loss", 0.0))
+            found = {name: value for name, value in found.items() if math.isfinite(value)}  # what is none is not told
+            if not loss_is_finite:
                 raise TrainingRefused(
                     f"training diverged: the loss of step {state.global_step} is no number; "
                     "lower training.learning_rate or lora.alpha"

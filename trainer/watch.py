@@ -5,12 +5,15 @@ The command line, a job's child process and tests each are a `Watch`; a method k
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 Level = Literal["info", "warn"]
+MOST_NATS = 700.0
+"""Of a loss that has a perplexity; e to the power of more is no number of a computer's."""
 
 Order = Literal["go", "save", "stop"]
 """`save` = make a checkpoint now and go on; `stop` = make one and raise `TrainingStopped`."""
@@ -38,6 +41,11 @@ class StepMetrics:
     tokens_per_second: float | None = None
     trained_tokens: int | None = None
     seconds_left: float | None = None
+
+
+def perplexity(loss: float | None) -> float | None:
+    """e to the power of a loss; of none, and of one beyond all bounds, there is none."""
+    return None if loss is None or loss > MOST_NATS else math.exp(loss)
 
 
 class Watch(Protocol):

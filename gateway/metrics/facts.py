@@ -1,4 +1,6 @@
-"""What the leader reads from the database for metrics, now and then: budgets, experiments, usage, retirements."""
+"""What the leader reads from the database for metrics, now and then: budgets, experiments, usage, trainings,
+retirements.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,26 @@ from registry.days import DAY_MS, day_of, month_of
 from registry.ledger.today import faults_between
 from registry.limits.spending import Spent
 from registry.service import Registry
+from registry.training.standing import HELDOUT_LOSS, JobsStanding, jobs_standing
 
 HOUR_MS = 3_600_000
 MOST = 20
-"""Budgets, experiments and models that are told of, beside those of tenants that are named anyway."""
+"""Budgets, experiments, trainings and models that are told of, beside those of tenants that are named anyway."""
 OF_EXPERIMENTS = (
     families.EXPERIMENT_UNITS,
     families.EXPERIMENT_WEIGHT,
     families.EXPERIMENT_EFFECT,
     families.EXPERIMENT_ALARM,
 )
+OF_TRAININGS = {
+    families.TRAINING_LEFT: "seconds_left",
+    families.TRAINING_PACE: "tokens_per_second",
+    families.TRAINING_RATE: "learning_rate",
+    families.TRAINING_NORM: "grad_norm",
+}
+"""And what workers call it in a job's events."""
+LOSSES = {"learnt": "train_loss", "heldout": HELDOUT_LOSS}
+STATUSES = ("validating_files", "queued", "running", "paused")
 BOUNDS = {"daily": day_of, "monthly": month_of}
 Sample = list[Any]
 
@@ -35,6 +47,7 @@ def facts(registry: Registry, catalog: Catalog, tenants: Collection[str], at_ms:
         families.UNPRICED.name: [[[], today.unpriced]],
         families.UNSETTLED.name: [[[], today.unsettled]],
         families.RETIREMENT.name: _retirements(registry),
+        **_trainings(jobs_standing(registry.db, at_ms, MOST)),
         **{family.name: [] for family in OF_EXPERIMENTS},
     }
     for name, sample in _experiments(registry):
@@ -77,6 +90,27 @@ def _experiments(registry: Registry) -> Iterator[tuple[str, Sample]]:
                 if verdict[bound] is not None:
                     yield families.EXPERIMENT_EFFECT.name, [[name, arm_name, bound], verdict[bound]]
         yield families.EXPERIMENT_ALARM.name, [[name], int(standing.get("ratio_alarms", False))]
+
+
+def _trainings(found: JobsStanding) -> dict[str, list[Sample]]:
+    told: dict[str, list[Sample]] = {
+        families.TRAINING_JOBS.name: [[[status], found.counts.get(status, 0)] for status in STATUSES],
+        families.TRAINING_WAIT.name: [[[], found.longest_wait_ms / 1000]],
+        families.TRAINING_LOSS.name: [],
+        families.TRAINING_DONE.name: [],
+        **{family.name: [] for family in OF_TRAININGS},
+    }
+    for job in found.running:
+        of, figures = [job.id, job.adapter], job.figures
+        for rows, name in LOSSES.items():
+            if name in figures:
+                told[families.TRAINING_LOSS.name].append([[*of, rows], figures[name]])
+        if figures.get("total_steps"):
+            told[families.TRAINING_DONE.name].append([of, figures["step"] / figures["total_steps"]])
+        for family, name in OF_TRAININGS.items():
+            if name in figures:
+                told[family.name].append([of, figures[name]])
+    return told
 
 
 def gaps(registry: Registry, at_ms: int) -> dict[str, list[Sample]]:

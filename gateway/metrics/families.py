@@ -239,8 +239,40 @@ RETIREMENT = _gauge(
     "Seconds until a vendor ends a model that names or baselines here depend on, within the notice; at most 20.",
     "fleet",
 )
+TRAINING_JOBS = _gauge(
+    "training_jobs",
+    "status",
+    "Fine-tuning jobs that have not ended. status: validating_files, queued, running or paused.",
+    "fleet",
+)
+TRAINING_WAIT = _gauge(
+    "training_wait_seconds",
+    "",
+    "How long the fine-tuning job that has waited longest for a trainer has; 0: none waits.",
+    "fleet",
+)
+TRAINING_LOSS = _gauge(
+    "training_loss",
+    "job adapter rows",
+    "Newest loss of a training, in nats per answer token; of the 20 newest that run. rows: learnt or heldout.",
+    "fleet",
+)
+TRAINING_DONE = _gauge(
+    "training_done_ratio", "job adapter", "Part of a training's steps that are done, 0 to 1.", "fleet"
+)
+TRAINING_LEFT = _gauge("training_left_seconds", "job adapter", "What a training will take yet, at its pace.", "fleet")
+TRAINING_PACE = _gauge(
+    "training_tokens_per_second", "job adapter", "Tokens that a training reads in a second.", "fleet"
+)
+TRAINING_RATE = _gauge("training_learning_rate", "job adapter", "Learning rate of a training's newest step.", "fleet")
+TRAINING_NORM = _gauge(
+    "training_gradient_norm", "job adapter", "Norm of a training's newest gradient, before it is shortened.", "fleet"
+)
 FACTS_AGE = _gauge(
-    "facts_age_seconds", "", "Seconds since the leader read budgets, experiments and usage from the database.", "fleet"
+    "facts_age_seconds",
+    "",
+    "Seconds since the leader read budgets, experiments, usage and fine-tuning jobs from the database.",
+    "fleet",
 )
 BUILD = _gauge("build_info", "version python", "Always 1; says what runs.", "process")
 LINKED = _gauge("controller_linked", "", "1 when the worker that answers has a leader.", "process")

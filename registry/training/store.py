@@ -109,16 +109,23 @@ class TrainingJobs:
             return job_of(_require(session, tenant, id_))
 
     def page(
-        self, tenant: str | None, after: str | None, limit: int, metadata: Mapping[str, str] | None = NO_FILTER
+        self,
+        tenant: str | None,
+        after: str | None,
+        limit: int,
+        metadata: Mapping[str, str] | None = NO_FILTER,
+        adapters: Collection[str] | None = None,
     ) -> list[TrainingJob]:
         """Jobs, newest first, that were made before the job `after`.
 
-        With `metadata`: those that have all of these pairs among theirs; `None`: those that have no metadata. Raises
-        `NoSuchJob` for `after`.
+        With `metadata`: those that have all of these pairs among theirs; `None`: those that have no metadata. With
+        `adapters`: those whose result is a version of one of these. Raises `NoSuchJob` for `after`.
         """
         query = select(_ROW).order_by(_ROW.number.desc()).limit(limit)
         if tenant is not None:
             query = query.where(_ROW.tenant == tenant)
+        if adapters is not None:
+            query = query.where(_ROW.ordered["adapter"].as_string().in_(sorted(adapters)))
         if metadata is None:
             query = query.where(_ROW.has_metadata.is_(False))
         for key, value in (metadata or {}).items():

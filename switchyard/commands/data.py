@@ -111,13 +111,20 @@ def convert(
     format: str = FormatOption,
     json_output: bool = JsonFlag,
 ) -> None:
-    """Write rows in another form, as JSONL. Rows that would lose something are named, and nothing is written."""
+    """Write rows in another form, as JSONL; rows as ShareGPT, Dolly, FLAN and OpenAssistant have them are read too.
+
+    Rows that would lose something are named, and nothing is written.
+    """
     from trainer.data.convert import TARGETS, converted, write_rows
-    from trainer.data.read import read_data
+    from trainer.data.dvc import located
+    from trainer.data.lines import read_lines
+    from trainer.data.public_sets import adopted
+    from trainer.data.read import dataset_of
 
     target: Any = one_of(to, TARGETS, "--to")
     with reporting():
-        rows = read_data(file, format_given(format))
+        source = located(file)
+        rows = dataset_of(source, adopted(read_lines(source)), format_given(format))
         count = write_rows(converted(rows, target), out)
     facts = {"file": str(out), "rows": count, "from": rows.format, "to": target}
     print_json(facts) if json_output else say(f"{count} rows of form {rows.format} are of form {target} in {out}")

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -27,7 +27,8 @@ pytestmark = pytest.mark.training
 PATIENCE_S = 180
 BASE = "smollm2-135m-instruct"
 PAGE = {one.heading: one for one in snippets(ROOT / "docs" / "fine-tuning.md")}
-PYTHON, JAVASCRIPT = PAGE["In Python"], PAGE["In JavaScript"]
+TRAINING = PAGE["In Python"], PAGE["In JavaScript"]
+STEERING = tuple(PAGE[f"Following and steering a job, in {language}"] for language in ("Python", "JavaScript"))
 
 
 @pytest.fixture(scope="module")
@@ -75,20 +76,33 @@ def begun(snippet: Snippet, stack: Stack, folder: Path, ends: ExitStack) -> subp
     return begins
 
 
-@pytest.mark.timeout(PATIENCE_S + 180)
-def test_the_snippets_of_the_page_run_from_upload_to_the_tuned_models_answer(gateway: Stack, tmp_path: Path) -> None:
+def outputs_of(snippets: Sequence[Snippet], stack: Stack, folder: Path) -> dict[str, tuple[str, str]]:
+    """What each says and complains of, by its language; they run at once."""
     with ExitStack() as ends:
         programs = {}
-        for snippet in (PYTHON, JAVASCRIPT):
-            folder = tmp_path / snippet.language
-            folder.mkdir()
-            programs[snippet.language] = begun(snippet, gateway, folder, ends)
-        outputs = {language: program.communicate(timeout=PATIENCE_S) for language, program in programs.items()}
+        for snippet in snippets:
+            (folder / snippet.language).mkdir()
+            programs[snippet.language] = begun(snippet, stack, folder / snippet.language, ends)
+        return {language: program.communicate(timeout=PATIENCE_S) for language, program in programs.items()}
+
+
+@pytest.mark.timeout(PATIENCE_S + 180)
+def test_the_snippets_of_the_page_run_from_upload_to_the_tuned_models_answer(gateway: Stack, tmp_path: Path) -> None:
+    outputs = outputs_of(TRAINING, gateway, tmp_path)
     for language, adapter in (("python", "data-dynamics-assistant"), ("js", "data-dynamics-assistant-js")):
         out, err = outputs[language]
         assert out.startswith("Status: succeeded"), (out, err, said(gateway))
         assert f"acme/{adapter}@1.0 " in out, (out, err)
         assert gateway.house.registry.adapters.get(parse_ref(f"acme/{adapter}@1.0")).proof is not None
+
+
+@pytest.mark.timeout(PATIENCE_S + 180)
+def test_the_snippets_that_follow_and_steer_a_job_find_it_and_end_it(gateway: Stack, tmp_path: Path) -> None:
+    for language, (out, err) in outputs_of(STEERING, gateway, tmp_path).items():
+        lines = out.splitlines()
+        assert lines[0] == "paused validating_files", (language, out, err)
+        assert any("Created fine-tuning job: ftjob-" in line for line in lines), (language, out)
+        assert [line.lower() for line in lines[-2:]] == ["true", "cancelled"], (language, out)
 
 
 def said(stack: Stack) -> list[str]:

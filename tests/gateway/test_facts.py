@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from gateway.metrics import families
 from gateway.metrics.facts import facts, gaps
 from registry.days import DAY_MS, day_of
 from registry.db import now_ms
 from registry.ledger.engine_readings import Reading
 from tests.support.stack import House
+from tests.support.training_parts import ordered, running
 from tests.support.usage_rows import usage_row
 
 
@@ -63,6 +66,35 @@ def test_what_an_engine_has_counted_and_nobody_has_booked_is_a_gap(house: House)
     )
     assert gaps(house.registry, at_ms) == {families.GAP.name: [[["http://e1"], 5_000]]}
     assert gaps(house.registry, at_ms + 2 * 3_600_000) == {families.GAP.name: []}
+
+
+def test_jobs_are_told_by_status_with_the_longest_wait_and_the_newest_figures_of_what_runs(house: House) -> None:
+    jobs, made_ms = house.registry.training, now_ms()
+    trains = running(jobs, adapter="triage").id
+    for step in (1, 2):
+        data = {"step": step, "total_steps": 8, "train_loss": 1.0 / step, "learning_rate": 1e-4, "grad_norm": 0.5}
+        more = {"full_valid_loss": 2.0} if step == 1 else {"tokens_per_second": 90.0, "seconds_left": 12.0}
+        jobs.say(trains, "w-1", "info", f"Step {step}/8", "metrics", data | more)
+    jobs.order(None, jobs.create(ordered(seed=1)).id, "pause")
+    jobs.create(ordered("globex"))
+    jobs.order(None, jobs.create(ordered(seed=2)).id, "cancel")
+    at_ms = made_ms + 60_000
+    assert of(house, families.TRAINING_JOBS) == [
+        [["validating_files"], 1], [["queued"], 0], [["running"], 1], [["paused"], 1],
+    ]  # fmt: skip
+    ((_, wait_s),) = of(house, families.TRAINING_WAIT, at_ms=at_ms)
+    assert wait_s == pytest.approx(60, abs=10)
+    its = [trains, "acme/triage"]
+    assert of(house, families.TRAINING_LOSS) == [[[*its, "learnt"], 0.5], [[*its, "heldout"], 2.0]]
+    for family, value in (
+        (families.TRAINING_DONE, 0.25),
+        (families.TRAINING_LEFT, 12.0),
+        (families.TRAINING_PACE, 90.0),
+        (families.TRAINING_RATE, 1e-4),
+        (families.TRAINING_NORM, 0.5),
+    ):
+        assert of(house, family) == [[its, value]]
+    assert of(house, families.TRAINING_DONE, at_ms=at_ms + 10**7) == [], "its worker is gone"
 
 
 def test_without_an_experiment_nothing_is_told_of_one(house: House) -> None:

@@ -7,11 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
+from openai import OpenAI
 
 from registry.errors import InvalidInput
 from registry.tenants.key_adapters import MOST_ADAPTERS_OF_KEY
 from tests.support.admin_calls import Admin
 from tests.support.stack import House, Stack, run_stack
+from tests.support.training_parts import ordered
 from tests.support.waiting import wait_until
 
 EVERY = ("inference", "base", "training")
@@ -113,6 +115,15 @@ def test_it_trains_on_from_its_own_adapter_into_its_own_adapter(two: Stack) -> N
     for wish in ("pause", "resume", "cancel"):
         assert ask(two, "POST", f"/v1/fine_tuning/jobs/{others}/{wish}", secret).status_code == 404
     assert ask(two, "POST", f"/v1/fine_tuning/jobs/{own.json()['id']}/cancel", secret).status_code == 200
+
+
+def test_it_finds_its_jobs_behind_pages_of_others(two: Stack) -> None:
+    jobs, secret = two.house.registry.training, narrow(two)
+    own = jobs.create(ordered(adapter="triage"))
+    for seed in range(3):
+        jobs.create(ordered(adapter="billing", seed=seed))
+    with OpenAI(base_url=f"{two.url}/v1", api_key=secret, max_retries=0) as client:
+        assert [job.id for job in client.fine_tuning.jobs.list(limit=2)] == [own.id]
 
 
 def test_what_is_of_the_whole_tenant_is_not_for_it(two: Stack) -> None:

@@ -147,6 +147,16 @@ def test_jobs_come_in_pages_from_the_newest_on(jobs: TrainingJobs) -> None:
     assert len(jobs.page(None, None, 10)) == 4
 
 
+def test_jobs_are_found_by_the_adapters_that_they_make_versions_of(jobs: TrainingJobs) -> None:
+    mine = jobs.create(ordered(adapter="triage"))
+    for seed in range(3):
+        jobs.create(ordered(adapter="billing", seed=seed))
+    unnamed = jobs.create(ordered())
+    assert ids(jobs.page("acme", None, 1, adapters={"triage"})) == [mine.id], "whatever is newer"
+    assert ids(jobs.page("acme", None, 9, adapters={"triage", unnamed.adapter})) == [unnamed.id, mine.id]
+    assert jobs.page("acme", None, 9, adapters=()) == []
+
+
 def test_jobs_are_found_by_all_of_their_metadata_or_by_having_none(jobs: TrainingJobs) -> None:
     both = jobs.create(ordered(metadata={"team": "a", 'odd "key".$': ""}))
     one = jobs.create(ordered(metadata={"team": "a"}))

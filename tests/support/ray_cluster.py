@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from loadtest.testing import free_port
 from tests.support.on_demand import RAY, ROOT
 from tests.support.waiting import wait_until
 
@@ -29,9 +30,12 @@ def can_hide() -> bool:
 
 @dataclass
 class Cluster:
-    """`address` is the head's; `hidden` is the folder that nodes see empty."""
+    """`address` is the head's for who is on one of its machines, `client_address` for who is not; `hidden` is the
+    folder that nodes see empty.
+    """
 
     address: str
+    client_address: str
     folder: Path
     hidden: Path
     nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -68,15 +72,17 @@ class Cluster:
 
 
 @contextmanager
-def ray_cluster(hidden: Path, port: int) -> Iterator[Cluster]:
-    """A head at that port, without nodes."""
+def ray_cluster(hidden: Path) -> Iterator[Cluster]:
+    """A head, without nodes."""
+    port, client_port = free_port(), free_port()
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # sockets below it want a short path
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         options = [f"--port={port}", "--head", "--num-cpus=0", "--include-dashboard=false", f"--temp-dir={folder}/ray"]
+        options.append(f"--ray-client-server-port={client_port}")
         head = _started(folder, folder, options, None)
         stack.callback(kill_all, head)
-        cluster = Cluster(f"127.0.0.1:{port}", folder, hidden)
+        cluster = Cluster(f"127.0.0.1:{port}", f"ray://127.0.0.1:{client_port}", folder, hidden)
         try:
             wait_until("the head of the cluster", lambda: _said(folder, head, "Ray runtime started"), START_S)
             yield cluster

@@ -139,6 +139,75 @@ def test_rows_are_written_in_another_form(done: Run, tmp_path: Path, rows: list[
     assert [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()] == [expected]
 
 
+def said(*turns: str) -> dict[str, Any]:
+    """A chat of a user and an assistant in turns."""
+    roles = ("user", "assistant")
+    return {"messages": [{"role": roles[at % 2], "content": text} for at, text in enumerate(turns)]}
+
+
+def message(id_: str, of: str | None, role: str, text: str, **more: Any) -> dict[str, Any]:
+    """As OpenAssistant has them."""
+    return {"message_id": id_, "parent_id": of, "role": role, "text": text, "lang": "en", **more}
+
+
+SHAREGPT = {"id": "x", "conversations": [{"from": "human", "value": "Hi?"}, {"from": "gpt", "value": "Hello."}]}
+DOLLY = {"instruction": "Name it.", "context": "A red fruit.", "response": "Apple", "category": "closed_qa"}
+TREE = [
+    message("a", None, "prompter", "Hi?"),
+    message("b", "a", "assistant", "Go away.", rank=1),
+    message("c", "a", "assistant", "Hello.", rank=0),
+    message("d", "c", "prompter", "And now?"),
+    message("e", "d", "assistant", "Spam", deleted=True),
+    message("f", None, "prompter", "Who?"),
+    message("g", "f", "assistant", "Me."),
+]
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([SHAREGPT], [said("Hi?", "Hello.")]),
+        ([SHAREGPT | {"system": "Be kind."}],
+         [{"messages": [{"role": "system", "content": "Be kind."}, *said("Hi?", "Hello.")["messages"]]}]),
+        ([DOLLY], [said("Name it.\n\nA red fruit.", "Apple")]),
+        ([DOLLY | {"context": ""}], [said("Name it.", "Apple")]),
+        ([{"inputs": "1 + 1 =", "targets": "2", "task_name": "sums"}], [said("1 + 1 =", "2")]),
+        (TREE, [said("Hi?", "Hello."), said("Who?", "Me.")]),
+    ],
+)  # fmt: skip
+def test_rows_of_public_sets_are_refused_with_the_command_that_rewrites_them(
+    done: Run, run: Run, tmp_path: Path, rows: list[Any], expected: list[Any]
+) -> None:
+    file, out = write(tmp_path / "d.jsonl", rows), tmp_path / "out.jsonl"
+    refused = run("data", "check", file)
+    assert refused.status == 1
+    assert "[public_set]" in refused.out
+    assert "`switchyard data convert FILE --to chat --out NEW`" in refused.out
+    facts = done("data", "convert", file, "--to", "chat", "--out", out, "--json").document
+    assert [json.loads(line) for line in out.read_text().splitlines()] == expected
+    assert facts["rows"] == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("row", "code"),
+    [
+        ({"conversations": "Hi"}, "missing_messages_list"),
+        ({"conversations": ["Hi"]}, "data_type"),
+        ({"conversations": [{"from": "tool", "value": 1}]}, "message_missing_key"),
+        ({"conversations": [{"from": ["human"], "value": "a"}]}, "unrecognized_role"),
+        (DOLLY | {"response": 7}, "data_type"),
+        (message("a", None, "prompter", "Hi?"), "example_missing_assistant_message"),
+        (message("a", None, ["prompter"], 7), "unrecognized_role"),  # type: ignore[arg-type]
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_such_a_row_is_told_as_of_any_other(run: Run, tmp_path: Path, row: Any, code: str) -> None:
+    file = write(tmp_path / "d.jsonl", [SHAREGPT, row] if "conversations" in row else [row])
+    refused = run("data", "convert", file, "--to", "chat", "--out", tmp_path / "out.jsonl")
+    assert refused.status == 1
+    assert f"[{code}]" in refused.err
+    assert not (tmp_path / "out.jsonl").exists()
+
+
 def test_a_chat_with_tools_and_weights_stays_what_it_is(done: Run, tmp_path: Path) -> None:
     from tests.trainer.test_data_forms import ANSWER, ASKED, CALLS, TOLD, WEATHER
 

@@ -106,14 +106,38 @@ def test_what_is_stored_with_a_version_holds_nothing_that_was_measured() -> None
 
 def test_a_quote_is_held_against_what_the_training_took() -> None:
     time = {"seconds": 100.0, "fastest_seconds": 80.0, "slowest_seconds": 130.0}
-    compared = against_actual({"steps": 10, "trained_tokens": 5_000, "time": time}, Actual(10, 120, 5_100))
+    quote = {"steps": 10, "trained_tokens": 5_000, "time": time, "needed_bytes": 4_000}
+    compared = against_actual(quote, Actual(10, 120, 5_100, 5_000))
     assert compared["seconds"] == {"quoted": 100.0, "actual": 120, "ratio": 1.2}
+    assert compared["memory_bytes"] == {"quoted": 4_000, "actual": 5_000, "ratio": 1.25}
     assert (compared["trained_tokens"]["ratio"], compared["within_quoted_range"]) == (1.02, True)
-    words = "tokens trained 5,000 quoted, 5,100 taken; seconds of training 100.0 quoted, 120.0 taken"
+    words = (
+        "tokens trained 5,000 quoted, 5,100 taken; seconds of training 100.0 quoted, 120.0 taken; bytes of memory "
+        "4,000 quoted, 5,000 taken"
+    )
     assert truth_sentence(compared) == f"quoted against actual: {words}"
-    unknown = against_actual({"steps": 10, "trained_tokens": 5_000, "time": None}, Actual(10, 120, 5_000))
+    unknown = against_actual({"steps": 10, "trained_tokens": 5_000, "time": None}, Actual(10, 120, 5_000, 5_000))
     assert (unknown["seconds"]["ratio"], "within_quoted_range" in unknown) == (None, False)
-    assert truth_sentence(unknown).endswith("seconds of training 120.0, which was not quoted")
+    assert "seconds of training 120.0, which was not quoted; " in truth_sentence(unknown)
+
+
+@pytest.mark.parametrize(
+    ("training", "evaluations"),
+    [
+        ({"max_steps": 100, "batch_size": 8}, 10),  # a tenth of the time is enough for all of them
+        ({"max_steps": 10, "batch_size": 8}, 1),
+        ({"max_steps": 10, "batch_size": 8, "eval_steps": 4}, 3),  # after steps 4, 8 and 10
+    ],
+)
+def test_measuring_held_out_rows_meanwhile_takes_its_time_as_often_as_it_is_done(
+    training: dict[str, Any], evaluations: int
+) -> None:
+    without = quote(recipe(**training), rows(), find_shape("135m"), BENCH).time
+    measured = quote(recipe(**training), rows(heldout_tokens=600), find_shape("135m"), BENCH).time
+    assert without is not None
+    assert measured is not None
+    extra_tokens = (measured.seconds - without.seconds) * BENCH.tokens_per_second
+    assert extra_tokens == pytest.approx(evaluations * 600 / 2)
 
 
 def test_the_pace_of_a_bench_is_of_all_its_steps_and_its_range_of_single_ones() -> None:

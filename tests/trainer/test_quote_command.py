@@ -41,6 +41,7 @@ def test_a_recipe_is_quoted_with_tokens_memory_measured_time_and_cost(done: Run,
     assert (document["rows"], document["heldout_rows"], document["copies"], document["steps"]) == (30, 8, 0, 6)
     assert document["trainable_parameters"] == 4 * 2 * (2 * (64 + 64) + 2 * (64 + 32) + 3 * (64 + 64))
     assert document["fits"] is True
+    assert document["peak_bytes"] > 100_000_000
     time = document["time"]
     assert 0 < time["fastest_seconds"] <= time["seconds"] <= time["slowest_seconds"]
     assert time["device"].startswith("cpu: ")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,6 +19,7 @@ from trainer.methods.results import Trained, save_trained
 from trainer.methods.rows import Rows
 from trainer.methods.training import train
 from trainer.recipe import RecipeModel, read_recipe
+from trainer.reporting import reporter_of
 from trainer.watch import Order, StepMetrics, Unwatched
 
 pytestmark = pytest.mark.training
@@ -131,3 +134,15 @@ def test_a_loss_that_is_no_number_ends_the_training(base: Path, recipe: RecipeMo
     broken.model.lm_head.weight.data.fill_(float("nan"))
     with pytest.raises(TrainingRefused, match="the loss of step 1 is no number"):
         train(broken, rows(), recipe)
+
+
+def test_what_is_no_number_is_not_told_as_a_measurement(tmp_path: Path) -> None:
+    watch = Stopping(tmp_path)
+    state = SimpleNamespace(global_step=2, max_steps=9, num_input_tokens_seen=70)
+    reporter = reporter_of(watch)
+    reporter.on_log(None, state, None, logs={"loss": 1.5, "grad_norm": math.nan, "learning_rate": 1e-3})
+    reporter.on_log(None, state, None, logs={"eval_loss": math.inf})
+    (found,) = watch.seen
+    assert (found.train_loss, found.grad_norm, found.learning_rate) == (1.5, None, 1e-3)
+    with pytest.raises(TrainingRefused, match="the loss of step 2 is no number"):
+        reporter.on_log(None, state, None, logs={"loss": math.nan})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -89,6 +90,13 @@ def test_losses_that_fall_or_jump_about_or_are_nearly_nothing_are_none() -> None
     assert said([5.0 - step / 10 for step in range(40)]) == {}
     assert said([1.0, 3.0] * 20) == {}
     assert said([0.001] * WINDOW + [0.01] * WINDOW) == {}
+
+
+@pytest.mark.parametrize("norm", [math.inf, math.nan])
+def test_a_gradient_that_is_no_number_is_said_at_once(norm: float) -> None:
+    ((step, (text,)),) = said([1.0] * 3, [1.0, norm, norm]).items()
+    assert step == 2
+    assert text.startswith("the gradient of step 2 is no number: it explodes; lower training.learning_rate")
 
 
 def test_a_burst_of_the_gradient_is_said_once_unless_it_is_small() -> None:

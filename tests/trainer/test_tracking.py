@@ -8,17 +8,22 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from registry.names import parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from tests.live.installation import ROOT
+from tests.support.mlflow_server import mlflow_server
 from tests.support.on_demand import MLFLOW, TENSORBOARD, WANDB, OnDemand
+from tests.support.stack import open_house
 from tests.support.tiny_recipe import tiny_recipe
 from tests.support.training_jobs import order
+from trainer import mlflow_registry
 from trainer.errors import RecipeError, TrainerError
 from trainer.jobs.recipe_of import recipe_of
 from trainer.mlflow_registry import check_registry
@@ -166,6 +171,18 @@ def test_versions_are_to_be_registered_where_mlflow_is_not_installed_is_an_error
     check_registry(RegistrySettings(state_dir=tmp_path))
 
 
+def test_who_registers_in_mlflow_has_none_of_our_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    says = "import os; print(sorted(name for name in os.environ if name.startswith(('SWITCHYARD_', 'MLFLOW_'))))"
+    monkeypatch.setattr(mlflow_registry, "COMMAND", (sys.executable, "-c", says))
+    with open_house(tmp_path) as house:
+        house.tenant("acme")
+        house.publish("acme/tiny")
+        version = house.registry.adapters.get(parse_ref("acme/tiny@1.0"))
+    monkeypatch.setenv("SWITCHYARD_STORE_KEY", "secret")
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "token")
+    assert mlflow_registry.register("http://127.0.0.1:1", version) == "['MLFLOW_TRACKING_TOKEN']"
+
+
 def trained(folder: Path, base: Path, packages: OnDemand, read: str, **more: str) -> str:
     """The last line of a program that trains by the recipe in a folder, and then reads what the tracker has kept."""
     publish = "publish" if "SWITCHYARD_MLFLOW_REGISTRY" in more else "keep"
@@ -191,14 +208,26 @@ def test_tensorboard_is_told_the_loss_of_every_step(base: Path, tmp_path: Path) 
     assert trained(tmp_path, base, TENSORBOARD, READ_TENSORBOARD) == "[1, 2, 3]"
 
 
+@pytest.fixture(params=["in a file", "at a server"])
+def mlflow_uri(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    if request.param == "in a file":
+        yield store
+        return
+    with mlflow_server(tmp_path, store) as url:
+        yield url
+
+
 @pytest.mark.training
+@pytest.mark.timeout(400)
 @MLFLOW.needed
-def test_mlflow_has_the_run_and_the_published_version_with_its_lineage(base: Path, tmp_path: Path) -> None:
+def test_mlflow_has_the_run_and_the_published_version_with_its_lineage(
+    base: Path, tmp_path: Path, mlflow_uri: str
+) -> None:
     recipe = a_recipe(tmp_path, 'report_to = ["mlflow"]\nproject = "support"\nrun_name = "first"')
     with Registry.open(RegistrySettings(state_dir=tmp_path / "state")) as registry:
         registry.tenants.create("acme")
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    more = {"MLFLOW_TRACKING_URI": uri, "SWITCHYARD_MLFLOW_REGISTRY": uri}
+    more = {"MLFLOW_TRACKING_URI": mlflow_uri, "SWITCHYARD_MLFLOW_REGISTRY": mlflow_uri}
     found = json.loads(trained(tmp_path, base, MLFLOW, READ_MLFLOW, **more))
     experiment, run, status, steps, rate, number, source, tags, digest = found
     assert (experiment, run, status, steps) == ("support", "first", "FINISHED", [1, 2, 3])

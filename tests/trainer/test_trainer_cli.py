@@ -79,14 +79,17 @@ def test_progress_without_a_terminal_is_a_few_plain_lines(capsys: pytest.Capture
             reporter.metrics(StepMetrics(step, 100, 1 / step))
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 11
-    assert lines[-1].endswith("step 100/100  loss 0.010")
+    assert lines[-1].endswith("step 100/100  loss 0.010  perplexity 1.01")
 
 
 def test_a_line_of_progress_has_what_a_jobs_events_have(capsys: pytest.CaptureFixture[str]) -> None:
     with ConsoleReporter() as reporter:
         reporter.metrics(StepMetrics(1, 2, full_valid_loss=0.7))
         reporter.metrics(StepMetrics(2, 2, 0.5, learning_rate=5e-4, grad_norm=1.25, tokens_per_second=310.4))
-    assert "step 2/2  loss 0.500  valid 0.700  lr 0.0005  norm 1.25  310 tokens/s" in capsys.readouterr().err
+    assert (
+        "step 2/2  loss 0.500  valid 0.700  perplexity 2.01  lr 0.0005  norm 1.25  310 tokens/s"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_bar_says_what_was_measured_and_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +99,7 @@ def test_a_bar_says_what_was_measured_and_the_time_that_is_left(monkeypatch: pyt
     with ConsoleReporter() as reporter:
         reporter.metrics(StepMetrics(1, 3, 0.5, tokens_per_second=310.4, seconds_left=3725.0))
     assert "1:02:05 left" in text.getvalue()
-    assert "loss 0.500  310 tokens/s" in text.getvalue()
+    assert "loss 0.500  perplexity 1.65  310 tokens/s" in text.getvalue()
 
 
 def test_progress_on_a_terminal_is_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:

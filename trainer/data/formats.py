@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from trainer.data.faults import Fault
 from trainer.data.lines import MAX_FAULTS, Line, shown
+from trainer.data.public_sets import public_set_of
 
 RowFormat = Literal["chat", "completion", "instruction", "preference"]
 Format = Literal["auto", "chat", "completion", "instruction", "preference"]
@@ -67,6 +68,9 @@ def _others(
         if is_draft(line.row):
             text = "generated, and nobody has read it; look at it with `switchyard data review`, and train on its --out"
             yield number, Fault(number, "unreviewed_draft", text)
+        elif (public := public_set_of(line.row)) is not None:
+            text = f"a row as {public} has them; `switchyard data convert FILE --to chat --out NEW` writes it as a chat"
+            yield number, Fault(number, "public_set", text)
         elif settled is None:
             keys = ", ".join(map(shown, list(line.row)[:MAX_KEYS_NAMED])) or "no keys"
             yield number, Fault(number, "unknown_format", f"the row has {keys}, which is no known form; {WANTED}")

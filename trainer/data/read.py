@@ -50,7 +50,11 @@ def read_data(file: Path, format: Format, *checks: Check) -> Dataset:
     A `.dvc` file stands for the file that it names.
     """
     file = located(file)
-    read = read_lines(file)
+    return dataset_of(file, read_lines(file), format, *checks)
+
+
+def dataset_of(file: Path, read: Lines, format: Format, *checks: Check) -> Dataset:
+    """The same of lines that were read from there. Raises DataError."""
     name, others = settle(read.lines, format)
     examples: list[Example] = []
     preferences: list[Preference] = []

@@ -6,7 +6,6 @@ The harness is no dependency: it runs as a program of an environment of its own.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from registry.children.environment import without_settings
 from trainer.endpoints.endpoint import Endpoint
 from trainer.errors import EvaluationError
 from trainer.evaluation.items import Item, item_of_scores
@@ -135,7 +135,7 @@ def run_harness(harness: Harness, models: tuple[str, str], told: Told = lambda t
 def _scores(harness: Harness, task: str, model: str) -> dict[str, float]:
     """Of each document of a task, by its name."""
     with tempfile.TemporaryDirectory(prefix="switchyard-harness-") as folder:
-        environment = {**os.environ, "OPENAI_API_KEY": harness.key, "TOKENIZERS_PARALLELISM": "false"}
+        environment = {**without_settings(), "OPENAI_API_KEY": harness.key, "TOKENIZERS_PARALLELISM": "false"}
         if harness.runs_code:
             environment["HF_ALLOW_CODE_EVAL"] = "1"
         done = _ended(harness, _command(harness, task, model, Path(folder)), environment)

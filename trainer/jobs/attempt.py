@@ -28,7 +28,7 @@ from trainer.jobs.publishing import publish, results_of
 from trainer.jobs.states import put_state
 from trainer.jobs.verdict import Verdicts
 from trainer.jobs.workplace import Workplace
-from trainer.watch import StepMetrics
+from trainer.watch import StepMetrics, perplexity
 
 LINE_WAIT_S = 0.25
 METRICS_PAUSE_S = 1.0
@@ -250,4 +250,9 @@ def _sentence(found: StepMetrics) -> str:
 
 
 def _document(found: StepMetrics) -> dict[str, Any]:
-    return {name: value for name, value in asdict(found).items() if value is not None}
+    """With the perplexities that OpenAI leaves to the reader."""
+    measured = asdict(found) | {
+        name.replace("loss", "perplexity"): perplexity(getattr(found, name))
+        for name in ("train_loss", "valid_loss", "full_valid_loss")
+    }
+    return {name: value for name, value in measured.items() if value is not None}

@@ -52,9 +52,11 @@ def quoted(task: Task, rows: EncodedSets, prices: Mapping[str, Any], watch: Chil
 
 def against(quote: Mapping[str, Any], trained: Trained, watch: ChildWatch) -> dict[str, Any]:
     """What was quoted against what was taken; told, if anything was quoted."""
+    from trainer.quote.bench import peak_bytes
     from trainer.quote.truth import Actual, against_actual, truth_sentence
 
-    compared = against_actual(quote, Actual(trained.steps, trained.seconds, trained.trained_tokens))
+    actual = Actual(trained.steps, trained.seconds, trained.trained_tokens, peak_bytes())
+    compared = against_actual(quote, actual)
     if quote:
         watch.say(f"{truth_sentence(compared)}.", data={"quote_against_actual": compared})
     return compared

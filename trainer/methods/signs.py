@@ -133,6 +133,11 @@ class WarningSigns:
     def _explodes(self, step: int, norm: float | None) -> str | None:
         if norm is None:
             return None
+        if not math.isfinite(norm):
+            return (
+                f"the gradient of step {step} is no number: it explodes; lower training.learning_rate or lora.alpha, "
+                "and look at the rows of this step"
+            )
         usual = median(self._norms) if len(self._norms) == WINDOW else math.inf
         self._norms.append(norm)
         if norm <= max(BURST * usual, self._max_grad_norm):

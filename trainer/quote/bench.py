@@ -107,9 +107,17 @@ def _device() -> tuple[str, int | None, int | None]:
 
     if torch.cuda.is_available():
         name = torch.cuda.get_device_name(0)
-        return f"cuda: {name}", torch.cuda.get_device_properties(0).total_memory, torch.cuda.max_memory_allocated(0)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # of the whole process, in KiB on Linux
-    return f"cpu: {torch.get_num_threads()} threads", memory_of_machine(), peak
+        return f"cuda: {name}", torch.cuda.get_device_properties(0).total_memory, peak_bytes()
+    return f"cpu: {torch.get_num_threads()} threads", memory_of_machine(), peak_bytes()
+
+
+def peak_bytes() -> int:
+    """The most of the GPU's memory that was in use, or, without one, of the machine's, by this whole process."""
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated(0))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # in KiB on Linux
 
 
 def memory_of_machine() -> int | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from registry.break_even import break_even, request_nano
 from registry.money import nano_to_dollars
-from trainer.methods.arguments import EVALUATIONS
+from trainer.methods.arguments import evaluate_every
 from trainer.quote.facts import PERCENTILES, Bench, Prices, RowFacts
 from trainer.quote.memory import Load, Memory, evaluation_bytes, memory, trainable_parameters
 from trainer.quote.shapes import Shape
@@ -50,7 +50,8 @@ class Quote:
     """What a training will take. `time`, `cost_nano` and `break_even` are None where they cannot be known.
 
     `trained_tokens` are of the whole training, prompts too, padding not. `evaluation_bytes` is what the base takes as
-    it is served, on which results are measured. `fits` is None when the device's memory is unknown.
+    it is served, on which results are measured. `fits` is None when the device's memory is unknown, `peak_bytes` (what
+    was in use at most while steps were timed) when none were.
     """
 
     rows: RowFacts
@@ -61,6 +62,7 @@ class Quote:
     memory: Memory
     evaluation_bytes: int
     memory_bytes: int | None
+    peak_bytes: int | None
     fits: bool | None
     time: Time | None
     cost_nano: int | None
@@ -79,6 +81,8 @@ class Quote:
             **self.facts(),
             "memory": {**asdict(self.memory), "total": self.memory.total},
             "memory_bytes": self.memory_bytes,
+            "needed_bytes": self.needed_bytes,
+            "peak_bytes": self.peak_bytes,
             "evaluation_bytes": self.evaluation_bytes,
             "fits": self.fits,
             "findings": [asdict(one) for one in self.rows.findings],
@@ -138,6 +142,7 @@ def quote(
         memory=need,
         evaluation_bytes=served,
         memory_bytes=room,
+        peak_bytes=None if bench is None else bench.peak_bytes,
         fits=None if room is None else max(need.total, served) <= room,
         time=time,
         cost_nano=cost,
@@ -154,10 +159,15 @@ def steps_of(recipe: RecipeModel, rows: RowFacts) -> int:
 
 
 def _steps_of_a_pass(recipe: RecipeModel, rows: RowFacts) -> int:
-    """Packed rows are taken to fill their sequences."""
     training = recipe.training
-    sequences = math.ceil(rows.tokens / training.max_length_tokens) if training.packing else len(rows.lengths)
-    return math.ceil(math.ceil(sequences / training.batch_size) / training.gradient_accumulation_steps)
+    batches = math.ceil(_sequences(recipe, rows) / training.batch_size)
+    return math.ceil(batches / training.gradient_accumulation_steps)
+
+
+def _sequences(recipe: RecipeModel, rows: RowFacts) -> int:
+    """Packed rows are taken to fill them."""
+    training = recipe.training
+    return math.ceil(rows.tokens / training.max_length_tokens) if training.packing else len(rows.lengths)
 
 
 def load_of(recipe: RecipeModel, rows: RowFacts, *, on_cpu: bool) -> Load:
@@ -181,7 +191,8 @@ def load_of(recipe: RecipeModel, rows: RowFacts, *, on_cpu: bool) -> Load:
 
 def _validation(recipe: RecipeModel, rows: RowFacts, steps: int) -> float:
     """Trained tokens that take as long as measuring the held-out rows meanwhile does: no gradients are needed."""
-    times = steps // recipe.training.eval_steps if recipe.training.eval_steps else min(EVALUATIONS, steps)
+    every = evaluate_every(recipe, _sequences(recipe, rows), min(rows.heldout, recipe.evaluation.max_rows))
+    times = 0 if every is None else math.ceil(steps / every)  # there is one after the last step too
     return times * rows.heldout_tokens * (1 / 3 if recipe.model.tuning == "full" else 1 / 2)
 
 

@@ -9,11 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Actual:
-    """What a training took: steps, seconds of its steps, and trained tokens (prompts too, padding not)."""
+    """What a training took: steps, seconds of its steps, trained tokens (prompts too, padding not), and the most memory
+    that was in use, from loading the base to measuring results.
+    """
 
     steps: int
     seconds: float
     trained_tokens: int
+    peak_bytes: int
 
 
 def against_actual(quoted: Mapping[str, Any], actual: Actual) -> dict[str, Any]:
@@ -26,6 +29,7 @@ def against_actual(quoted: Mapping[str, Any], actual: Actual) -> dict[str, Any]:
         "steps": (quoted.get("steps"), actual.steps),
         "trained_tokens": (quoted.get("trained_tokens"), actual.trained_tokens),
         "seconds": (time and time["seconds"], round(actual.seconds, 3)),
+        "memory_bytes": (quoted.get("needed_bytes"), actual.peak_bytes),
     }
     found: dict[str, Any] = {name: _compared(*pair) for name, pair in figures.items()}
     if time:
@@ -35,8 +39,13 @@ def against_actual(quoted: Mapping[str, Any], actual: Actual) -> dict[str, Any]:
 
 def truth_sentence(compared: Mapping[str, Any]) -> str:
     """One line for people."""
-    tokens = _words(compared["trained_tokens"], ",")
-    return f"quoted against actual: tokens trained {tokens}; seconds of training {_words(compared['seconds'], '.1f')}"
+    shown = (
+        ("tokens trained", "trained_tokens"),
+        ("seconds of training", "seconds"),
+        ("bytes of memory", "memory_bytes"),
+    )
+    figures = (f"{words} {_words(compared[name], '.1f' if name == 'seconds' else ',')}" for words, name in shown)
+    return f"quoted against actual: {'; '.join(figures)}"
 
 
 def _compared(quoted: float | None, actual: float) -> dict[str, Any]:

@@ -28,7 +28,8 @@ def row_lines(found: Quote) -> Iterator[Line]:
     yield "trained", f"{found.trainable_parameters:,} of {found.parameters:,} parameters ({share:.2f} %)"
     need, room = found.memory.total / GB, found.memory_bytes
     there = "" if room is None else f", {room / GB:.1f} GB are there: {'it fits' if found.fits else 'IT DOES NOT FIT'}"
-    yield "memory", f"{need:.2f} GB, and {found.evaluation_bytes / GB:.2f} GB to measure results{there}"
+    used = "" if found.peak_bytes is None else f" ({found.peak_bytes / GB:.2f} GB in use while steps were timed)"
+    yield "memory", f"{need:.2f} GB{used}, and {found.evaluation_bytes / GB:.2f} GB to measure results{there}"
 
 
 def time_lines(found: Quote) -> Iterator[Line]:

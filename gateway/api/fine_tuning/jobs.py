@@ -91,11 +91,8 @@ def _add_pages(router: APIRouter, house: House) -> None:
         principal = may_train(house, request)
         limit = whole_number(request, "limit", LISTED_JOBS, MOST_JOBS)
         after, metadata = request.query_params.get("after"), _metadata_filter(request)
-        work = partial(workshop.jobs.page, principal.tenant, after, limit + 1, metadata)
+        work = partial(workshop.jobs.page, principal.tenant, after, limit + 1, metadata, principal.adapters)
         page = page_document(await workshop.do(principal.tenant, work), limit, partial(_document, house))
-        if principal.adapters is not None:  # a page has fewer then, and goes on where it would
-            own = {f"{principal.tenant}/{name}" for name in principal.adapters}
-            page["data"] = [job for job in page["data"] if job["switchyard"]["adapter"] in own]
         return json_of(house, principal, page)
 
     @router.get("/{job_id}/events")

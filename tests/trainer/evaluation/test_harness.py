@@ -72,12 +72,16 @@ def test_a_harness_that_does_not_end_is_ended(tmp_path: Path) -> None:
         run_harness(Harness(program, ("mmlu",), "http://127.0.0.1:9/v1", "sk-x", limit_s=0.1), (OLD, NEW))
 
 
-def test_documents_of_both_models_are_paired_by_task_and_number_and_the_first_filter_counts(tmp_path: Path) -> None:
+def test_documents_of_both_models_are_paired_by_task_and_number_and_the_first_filter_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWITCHYARD_STORE_KEY", "what a program that runs what models write must not have")
     body = """
 out = pathlib.Path(sys.argv[sys.argv.index('--output_path') + 1]) / 'model'
 model = json.loads(sys.argv[sys.argv.index('--model_args') + 1])['model']
 out.mkdir()
 assert os.environ['OPENAI_API_KEY'] == 'sk-x' and 'sk-x' not in ' '.join(sys.argv)
+assert not [name for name in os.environ if name.startswith('SWITCHYARD_')]
 for task in ('one', 'two_2'):
     with (out / f'samples_{task}_2026-01-01T00-00-00.1.jsonl').open('w') as file:
         for number in range(6):

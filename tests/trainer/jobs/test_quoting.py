@@ -56,6 +56,8 @@ def test_a_job_is_held_against_its_quote_which_was_timed_where_it_has_many_steps
     truth = facts["quote_against_actual"]
     assert (truth["steps"]["ratio"], truth["trained_tokens"]["ratio"]) == (1.0, 1.0)
     assert truth["seconds"]["ratio"] is not None
+    assert truth["memory_bytes"]["quoted"] > 0
+    assert truth["memory_bytes"]["actual"] > 100_000_000, "what a process takes that has imported torch"
     assert any(message.startswith("Quoted against actual: ") for message in messages)
     lineage = json.loads(folder.lineage.read_text())
     assert lineage["quote"]["trained_tokens"] == lineage["trained_tokens"]

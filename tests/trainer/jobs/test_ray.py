@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -37,11 +36,11 @@ class Place:
     whole: str
     """The weights of a training that nothing happened to, on this machine."""
 
-    def worker(self) -> AbstractContextManager[Popen[bytes]]:
+    def worker(self, address: str | None = None) -> AbstractContextManager[Popen[bytes]]:
         """`switchyard trainer` on that cluster."""
         more = RAY.environment() | {
             "SWITCHYARD_TRAINER_EXECUTOR": "ray",
-            "SWITCHYARD_TRAINER_RAY_ADDRESS": self.cluster.address,
+            "SWITCHYARD_TRAINER_RAY_ADDRESS": address or self.cluster.address,
         }
         return worker_process(self.shop.settings, self.log, more=more)
 
@@ -64,11 +63,8 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("ray")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     log = folder / "workers.log"
-    with workshop(folder / "shop") as shop, ray_cluster(folder / "shop", port) as cluster:
+    with workshop(folder / "shop") as shop, ray_cluster(folder / "shop") as cluster:
         with worker_process(shop.settings, log):
             job = shop.order("whole")
             shop.wait("the training on this machine", job, lambda now: now.has_ended)
@@ -123,6 +119,32 @@ def test_a_paused_job_is_saved_and_a_cancelled_one_ends_at_once(place: Place) ->
         jobs.order(None, cancelled.id, "cancel")
         gone, alive = psutil.wait_procs(children, 30)
         assert (bool(gone), alive) == (True, [])
+
+
+def test_a_worker_that_is_on_none_of_its_machines_joins_by_the_port_for_clients(place: Place) -> None:
+    jobs, address = place.shop.registry.training, place.cluster.client_address
+    with place.worker(address):
+        job = place.shop.order("by-client")
+        place.at_step(job, 2)
+        jobs.order(None, job.id, "pause")
+        place.shop.wait("the pause", job, lambda now: now.status == "paused" and now.worker is None)
+        jobs.order(None, job.id, "resume")
+        assert place.is_whole(job)
+        cancelled = place.shop.order("cancelled-by-client")
+        place.at_step(cancelled, 2)
+        children = place.cluster.children()
+        jobs.order(None, cancelled.id, "cancel")
+        gone, alive = psutil.wait_procs(children, 30)
+        assert (bool(gone), alive) == (True, [])
+    with place.worker(address) as worker:
+        job = place.shop.order("killed-by-client")
+        place.at_step(job, CHECKPOINT_STEPS + 1)
+        children = place.cluster.children()
+        worker.send_signal(signal.SIGKILL)
+        gone, alive = psutil.wait_procs(children, LONG_S)
+        assert (bool(gone), alive) == (True, [])
+    with place.worker(address):
+        assert place.is_whole(job)
 
 
 def test_a_job_of_a_lost_machine_goes_on_when_there_is_another_one(place: Place) -> None:

@@ -51,6 +51,7 @@ def test_what_a_child_says_are_events_metrics_and_checkpoints(shop: Shop) -> Non
     measured = [event for event in events if event.type == "metrics"]
     assert [event.message for event in measured] == ["Step 1/2: training loss=1.00", "Step 2/2: training loss=0.50"]
     assert measured[0].data["train_loss"] == 1.0
+    assert measured[0].data["train_perplexity"] == pytest.approx(2.718, abs=0.001)
     checkpoints = shop.house.registry.training.checkpoints(None, job.id, None, 10)
     assert [checkpoint.step for checkpoint in checkpoints] == [2, 1]
 
