@@ -90,7 +90,7 @@ def line(
     parts += [_band(number, xs, one.low, one.high, axis) for number, one in enumerate(series) if one.low and one.high]
     parts += [_stroke(number, _paths(xs, one.values, axis)) for number, one in enumerate(series)]
     parts += [_level(level, axis) for level in levels]
-    parts += [_moment(moment, at_ms) for moment in moments if at_ms[0] <= moment.at_ms <= at_ms[-1]]
+    parts += _moments(moments, at_ms[0], at_ms[-1])
     legend = _legend([*_keys(series), *_keys_of_lines(levels, moments, form)])
     return _figure(label, _plot(parts, xs, at_ms, series, form, across), axis, at_ms, series, form, legend, across)
 
@@ -114,8 +114,18 @@ def area(label: str, at_ms: Sequence[float], series: Sequence[Series], form: For
     return _figure(label, _plot(parts, xs, at_ms, series, form), axis, at_ms, series, form, legend)
 
 
-def columns(label: str, at_ms: Sequence[float], series: Sequence[Series], form: Form = figures.plain) -> Markup:
-    """Columns of equal width, by time, series upon series; for counts and money by day."""
+def columns(
+    label: str,
+    at_ms: Sequence[float],
+    series: Sequence[Series],
+    form: Form = figures.plain,
+    *,
+    moments: Sequence[Moment] = (),
+) -> Markup:
+    """Columns of equal width, by time, series upon series; for what is counted in each second or day.
+
+    A column is as wide as its time, which begins at its `at_ms`; a moment lies within its own.
+    """
     if not at_ms:
         return nothing("Nothing in this time.")
     totals = [sum(one.values[number] or 0.0 for one in series) for number in range(len(at_ms))]
@@ -132,8 +142,10 @@ def columns(label: str, at_ms: Sequence[float], series: Sequence[Series], form: 
                 )
             )
             below += value
+    if len(at_ms) > 1:
+        parts += _moments(moments, at_ms[0], 2 * at_ms[-1] - at_ms[-2])
     middles = [(number + 0.5) * step for number in range(len(at_ms))]
-    legend = _legend(_keys(series, filled=True))
+    legend = _legend([*_keys(series, filled=True), *_keys_of_lines((), moments, form)])
     return _figure(label, _plot(parts, middles, at_ms, series, form), axis, at_ms, series, form, legend)
 
 
@@ -281,9 +293,16 @@ def _level(level: Level, axis: Axis) -> Markup:
     )
 
 
-def _moment(moment: Moment, at_ms: Sequence[float]) -> Markup:
-    place = (moment.at_ms - at_ms[0]) / ((at_ms[-1] - at_ms[0]) or 1.0) * WIDTH
-    return Markup('<path class="moment" d="M{:.1f},0V100"><title>{}</title></path>').format(place, moment.name)
+def _moments(moments: Sequence[Moment], first_ms: float, last_ms: float) -> list[Markup]:
+    """Those that lie within a plot of that time, each name with its own dashes."""
+    names = list(dict.fromkeys(moment.name for moment in moments))
+    return [
+        Markup('<path class="moment m{}" d="M{:.1f},0V100"><title>{}</title></path>').format(
+            names.index(one.name), (one.at_ms - first_ms) / ((last_ms - first_ms) or 1.0) * WIDTH, one.name
+        )
+        for one in moments
+        if first_ms <= one.at_ms <= last_ms
+    ]
 
 
 def _plot(
@@ -356,7 +375,7 @@ def _keys_of_lines(levels: Sequence[Level], moments: Sequence[Moment], form: For
     mark = Markup('<path class="{}" d="M0,5H20"/>')
     across = [_key(mark.format("level"), f"{level.name} ({form(level.value)})") for level in levels]
     names = dict.fromkeys(moment.name for moment in moments)
-    return across + [_key(mark.format("moment"), name) for name in names]
+    return across + [_key(mark.format(f"moment m{number}"), name) for number, name in enumerate(names)]
 
 
 def _key(mark: Markup, name: str) -> Markup:

@@ -253,7 +253,10 @@ async def view_swap(request: Request) -> Mapping[str, Any]:
 
 
 def swap_chart(report: Mapping[str, Any]) -> Markup:
-    """Requests a second by version, with the moments of the cut-over."""
+    """Requests a second by version, with the moments of the cut-over.
+
+    In columns: a line would rise to a second's requests before the second has begun.
+    """
     rows = report["per_second"]
     if not rows:
         return charts.nothing("No request came around this swap.")
@@ -268,7 +271,7 @@ def swap_chart(report: Mapping[str, Any]) -> Markup:
     detail = report["swap"]["detail"]
     named = (("alias moved", "flipped_at_ms"), ("every worker has it", "acknowledged_at_ms"))
     moments = [Moment(said, detail[key]) for said, key in named if detail.get(key)]
-    return charts.line(
+    return charts.columns(
         "Requests a second by version",
         [place * 1000.0 for place in places],
         [Series(model.partition("@")[2] or model, values) for model, values in sorted(counted.items())],

@@ -132,7 +132,7 @@ def test_what_cannot_be_asked_is_told_in_its_place(visitor: Visitor) -> None:
     assert answer.headers["content-type"] == "application/x-ndjson"
 
 
-def test_the_chart_of_a_swap_has_a_line_for_each_version_and_the_moments() -> None:
+def test_the_chart_of_a_swap_has_each_second_s_requests_by_version_and_the_moments_within_their_seconds() -> None:
     report: dict[str, Any] = {
         "since_ms": 0,
         "until_ms": 4_000,
@@ -140,12 +140,13 @@ def test_the_chart_of_a_swap_has_a_line_for_each_version_and_the_moments() -> No
             {"second_ms": 1000, "served_model": "acme/triage@1.0", "attempts": 4},
             {"second_ms": 3000, "served_model": "acme/triage@1.1", "attempts": 5},
         ],
-        "swap": {"detail": {"flipped_at_ms": 2000, "acknowledged_at_ms": 2010}},
+        "swap": {"detail": {"flipped_at_ms": 2500, "acknowledged_at_ms": 2600}},
     }
     chart = swap_chart(report)
     assert "1.0" in chart
     assert "1.1" in chart
-    assert "every worker has it" in chart
+    assert 'd="M500.0,0V100"><title>alias moved<' in chart
+    assert 'd="M520.0,0V100"><title>every worker has it<' in chart
     assert "No request came" in swap_chart({**report, "per_second": []})
 
 
