@@ -15,9 +15,9 @@ from markupsafe import Markup
 
 from dashboard.components import figures
 from dashboard.components.figures import Form
+from dashboard.components.marks import HEIGHT, WIDTH, Level, Moment, drawn_level, drawn_moments, key_of, keys_of_marks
 from dashboard.components.scales import Axis, axis_of, clock
 
-WIDTH, HEIGHT = 1000.0, 100.0
 X_LABELS = 5
 MOST_ROWS = 200
 """Of the table below a chart: the newest ones."""
@@ -50,22 +50,6 @@ TIME = Across("Time", clock, figures.utc)
 STEPS = Across("Step", lambda at, _: f"{at:,.0f}", lambda at: f"step {at:,.0f}")
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
-    """A line across the plot: a margin, a limit, a goal."""
-
-    name: str
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A line down the plot: something that happened."""
-
-    name: str
-    at_ms: float
-
-
 def line(
     label: str,
     at_ms: Sequence[float],
@@ -89,9 +73,9 @@ def line(
     parts = [_grid(axis)]
     parts += [_band(number, xs, one.low, one.high, axis) for number, one in enumerate(series) if one.low and one.high]
     parts += [_stroke(number, _paths(xs, one.values, axis)) for number, one in enumerate(series)]
-    parts += [_level(level, axis) for level in levels]
-    parts += _moments(moments, at_ms[0], at_ms[-1])
-    legend = _legend([*_keys(series), *_keys_of_lines(levels, moments, form)])
+    parts += [drawn_level(level, axis) for level in levels]
+    parts += drawn_moments(moments, at_ms[0], at_ms[-1])
+    legend = _legend([*_keys(series), *keys_of_marks(levels, moments, form)])
     return _figure(label, _plot(parts, xs, at_ms, series, form, across), axis, at_ms, series, form, legend, across)
 
 
@@ -143,9 +127,9 @@ def columns(
             )
             below += value
     if len(at_ms) > 1:
-        parts += _moments(moments, at_ms[0], 2 * at_ms[-1] - at_ms[-2])
+        parts += drawn_moments(moments, at_ms[0], 2 * at_ms[-1] - at_ms[-2])
     middles = [(number + 0.5) * step for number in range(len(at_ms))]
-    legend = _legend([*_keys(series, filled=True), *_keys_of_lines((), moments, form)])
+    legend = _legend([*_keys(series, filled=True), *keys_of_marks((), moments, form)])
     return _figure(label, _plot(parts, middles, at_ms, series, form), axis, at_ms, series, form, legend)
 
 
@@ -287,24 +271,6 @@ def _grid(axis: Axis) -> Markup:
     )
 
 
-def _level(level: Level, axis: Axis) -> Markup:
-    return Markup('<path class="level" d="M0,{:.2f}H1000"><title>{}</title></path>').format(
-        HEIGHT - axis.place(level.value, HEIGHT), level.name
-    )
-
-
-def _moments(moments: Sequence[Moment], first_ms: float, last_ms: float) -> list[Markup]:
-    """Those that lie within a plot of that time, each name with its own dashes."""
-    names = list(dict.fromkeys(moment.name for moment in moments))
-    return [
-        Markup('<path class="moment m{}" d="M{:.1f},0V100"><title>{}</title></path>').format(
-            names.index(one.name), (one.at_ms - first_ms) / ((last_ms - first_ms) or 1.0) * WIDTH, one.name
-        )
-        for one in moments
-        if first_ms <= one.at_ms <= last_ms
-    ]
-
-
 def _plot(
     parts: Sequence[Markup],
     xs: Sequence[float],
@@ -368,18 +334,7 @@ def _keys(series: Sequence[Series], *, filled: bool = False) -> list[Markup]:
         mark = Markup('<rect class="fill s{0}" width="20" height="10"/>')
     else:
         mark = Markup('<path class="stroke s{0} d{1}" d="M0,5H20"/>')
-    return [_key(mark.format(_colour(number), number % 4), one.name) for number, one in enumerate(series)]
-
-
-def _keys_of_lines(levels: Sequence[Level], moments: Sequence[Moment], form: Form) -> list[Markup]:
-    mark = Markup('<path class="{}" d="M0,5H20"/>')
-    across = [_key(mark.format("level"), f"{level.name} ({form(level.value)})") for level in levels]
-    names = dict.fromkeys(moment.name for moment in moments)
-    return across + [_key(mark.format(f"moment m{number}"), name) for number, name in enumerate(names)]
-
-
-def _key(mark: Markup, name: str) -> Markup:
-    return Markup('<li><svg class="key" viewBox="0 0 20 10" aria-hidden="true">{}</svg>{}</li>').format(mark, name)
+    return [key_of(mark.format(_colour(number), number % 4), one.name) for number, one in enumerate(series)]
 
 
 def _legend(keys: Sequence[Markup]) -> Markup:

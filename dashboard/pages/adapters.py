@@ -15,7 +15,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dashboard.components import charts, figures
-from dashboard.components.charts import Moment, Series
+from dashboard.components.charts import Series
+from dashboard.components.marks import Moment
 from dashboard.components.tables import TableAddress, page_from_api
 from dashboard.pages.playground import ROUTES as PLAYGROUND
 from dashboard.web import Page, actor_of, admin_of, done, form_of, shown

@@ -13,8 +13,9 @@ from markupsafe import Markup
 from starlette.requests import Request
 
 from dashboard.components import charts, figures
-from dashboard.components.charts import Bar, Level, Moment, Series
+from dashboard.components.charts import Bar, Series
 from dashboard.components.grids import HeatCell, HeatRow, heat
+from dashboard.components.marks import Level, Moment
 from dashboard.components.tables import Column, TableAddress, page_of
 from dashboard.web import Page, shown
 

@@ -8,8 +8,9 @@ import pytest
 from starlette.requests import Request
 
 from dashboard.components import charts, figures
-from dashboard.components.charts import Bar, Level, Series
+from dashboard.components.charts import Bar, Series
 from dashboard.components.grids import HeatCell, HeatRow, heat
+from dashboard.components.marks import Level
 from dashboard.components.scales import axis_of, clock
 from dashboard.components.tables import TableAddress, page_from_api, page_of
 from gateway.admin_key import admin_key

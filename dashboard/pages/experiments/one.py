@@ -14,8 +14,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dashboard.components import charts, figures
-from dashboard.components.charts import Across, Level, Series
+from dashboard.components.charts import Across, Series
 from dashboard.components.figures import Form
+from dashboard.components.marks import Level
 from dashboard.components.tables import TableAddress, page_from_api
 from dashboard.faults import Missing
 from dashboard.pages.experiments.listing import BADGES, state_said, traffic_said
