@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,16 +22,10 @@ import uvicorn
 from loadtest.mock_engine.engine import Engine
 from loadtest.mock_engine.options import Options
 from loadtest.mock_engine.server import config, drop_everything
+from loadtest.ports import free_port
 
-START_DEADLINE_S = 15.0
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+START_DEADLINE_S = 60.0
+"""Machines that run tests are busy."""
 
 
 class _Server(uvicorn.Server):
@@ -58,7 +51,7 @@ class MockEngine:
         return self._thread is not None and self._thread.is_alive()
 
     async def start(self) -> None:
-        """Serve; returns when the port listens. Raises RuntimeError when it does not within 15 s."""
+        """Serve; returns when the port listens. Raises RuntimeError when it does not within a minute."""
         if self.running:
             raise RuntimeError(f"the engine at {self.url} runs already; stop it first")
         await asyncio.sleep(self.options.startup_s)
@@ -82,7 +75,7 @@ class MockEngine:
         self._server = self._thread = None
 
     async def wait_gone(self) -> None:
-        """Return when the engine has ended by itself (a crash or a death). Raises TimeoutError after 15 s."""
+        """Return when the engine has ended by itself (a crash or a death). Raises TimeoutError after a minute."""
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, START_DEADLINE_S)
         if self.running:

@@ -21,7 +21,8 @@ import pytest
 import yaml
 
 from loadtest.mock_engine.options import Options
-from loadtest.testing import MockEngine, free_port
+from loadtest.ports import free_port
+from loadtest.testing import MockEngine
 from tests.live.installation import ROOT
 from tests.support.adapter_folders import VOCAB
 from tests.support.stack import run as run_async

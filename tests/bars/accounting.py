@@ -27,7 +27,7 @@ import httpx
 
 from loadtest.client import Client
 from loadtest.overhead import request_body
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 from registry.limits.store import FIELDS
 from tests.bars.support.accounted import (
     EVERYTHING,

@@ -24,7 +24,7 @@ from gateway.admin_key import known_admin_key
 from gateway.app import Gateway
 from gateway.settings import EngineSettings, GatewaySettings
 from loadtest.affinity import AffinityPlan, Model, ideal_loads, zipf
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 from tests.bars.support.commands import last_json
 from tests.bars.support.many import publish_many
 from tests.support.stack import House, open_house, run_engines, served

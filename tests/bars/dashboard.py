@@ -34,7 +34,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from dashboard.pages import PAGES
 from gateway.admin_key import admin_key
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 from registry.days import DAY_MS
 from registry.db import now_ms
 from registry.engine_costs.spans import SeenEngine

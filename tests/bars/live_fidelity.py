@@ -11,7 +11,7 @@ from gateway.engines.vllm.launch import EmbeddedEngine
 from loadtest.fidelity.comparison import compare, context_of
 from loadtest.fidelity.exchanges import Target
 from loadtest.fidelity.shapes import shapes
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from tests.bars.fidelity import PAYING, assembled, judge, set_price

@@ -17,9 +17,9 @@ from typing import Any
 from gateway.engines.vllm.launch import EmbeddedEngine
 from gateway.samples import provision
 from loadtest.chaos import Current, Fault, Return, report
+from loadtest.ports import free_port
 from loadtest.records import Ask, Plan
 from loadtest.signatures import learn
-from loadtest.testing import free_port
 from registry.names import parse_ref
 from registry.service import Registry
 from registry.settings import RegistrySettings

@@ -12,8 +12,8 @@ from typing import Any
 
 from gateway.engines.vllm.launch import EmbeddedEngine
 from gateway.samples import provision
+from loadtest.ports import free_port
 from loadtest.spending import Mix, Purse
-from loadtest.testing import free_port
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from tests.bars.reconcile import judge, spend

@@ -28,7 +28,7 @@ from gateway.cost.weights import FEWEST_SAMPLES, NoFit, fit
 from gateway.engines.vllm.control import VllmControl
 from gateway.engines.vllm.launch import EmbeddedEngine
 from gateway.fleet.sampling import Sampling
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 from registry.days import DAY_MS
 from registry.db import now_ms
 from registry.engine_costs.spans import SeenEngine

@@ -14,7 +14,7 @@ import pytest
 
 from gateway.admin_key import admin_key
 from gateway.up import dashboard_role, where_the_dashboard_is
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 from registry.errors import RegistryError
 from switchyard.commands.dashboard import new_link, place_of, settings_of
 from tests.support.dashboard_parts import seen

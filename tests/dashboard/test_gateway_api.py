@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from dashboard.faults import Busy, Fault, Invalid, LoggedOut, Missing, Refused, Unreachable
 from dashboard.gateway_api import GatewayApi, NoSuchRoute
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 from tests.support.dashboard_parts import serving
 
 

@@ -26,7 +26,7 @@ from gateway.errors import BadRequest
 from gateway.fleet.eviction import Claims
 from gateway.fleet.loading import Loading, LoadLimits
 from gateway.serving.protocol import MAX_HEAD_BYTES, BoundedProtocol
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 from registry.catalog.snapshot import VersionEntry
 from tests.support.fleet_parts import FirstTerm, managed_engine
 from tests.support.stack import CHAT, MESSAGES, House, Stack, run_stack

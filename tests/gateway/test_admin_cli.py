@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from gateway.app import Gateway
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 from tests.support.cli_runner import Outcome, Run, run
 from tests.support.stack import House, Stack, run_engines, run_gateway, run_stack, served
 from tests.support.stack import run as run_now

@@ -17,7 +17,7 @@ import uvicorn
 from gateway.api import client
 from gateway.serving.protocol import BoundedProtocol
 from gateway.steps.admit import Places
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 from tests.support.stack import CHAT, Stack, open_house, run_stack
 from tests.support.waiting import DEADLINE_S, wait_until, wait_until_async
 

@@ -12,7 +12,7 @@ from gateway.admin_key import admin_key
 from gateway.cost.reconcile import Balance, Tokens, reconcile
 from gateway.engines.faults import Unreachable
 from gateway.fleet.books import Books
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 from registry.db import now_ms
 from registry.names import SYSTEM
 from tests.support.admin_calls import Admin

@@ -13,7 +13,7 @@ import pytest
 from gateway.engines.connection import EngineClient, EngineTimeout, EngineUnreachable, Exchange
 from gateway.engines.engine_socket import HIGH_WATER_BYTES
 from gateway.handoffs import EngineBroke, EngineLied
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 from tests.support.raw_server import Answer, Connection, RawServer, chunked, document, raw_server
 from tests.support.waiting import DEADLINE_S, wait_until_async
 

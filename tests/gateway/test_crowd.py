@@ -19,7 +19,7 @@ from gateway.serving import crowd as crowd_module
 from gateway.serving import newcomers
 from gateway.serving.crowd import LEAST, OWN_FILES, Crowd, room_of
 from gateway.serving.server import server_config
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 from tests.support.waiting import DEADLINE_S, wait_until
 
 MOST = 8

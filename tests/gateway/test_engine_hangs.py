@@ -13,7 +13,8 @@ from typing import Any
 
 import httpx
 
-from loadtest.testing import MockEngine, free_port
+from loadtest.ports import free_port
+from loadtest.testing import MockEngine
 from tests.support.link_parts import entry_of, office, real_worker, resident
 from tests.support.stack import CHAT, MESSAGES, House, Stack, run, run_stack
 from tests.support.waiting import wait_until, wait_until_async

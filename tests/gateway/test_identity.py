@@ -6,7 +6,7 @@ import pytest
 
 from gateway.app import Gateway
 from gateway.identity import Identity, new_token
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 from tests.support.stack import House, run_engines, served
 from tests.support.waiting import wait_until
 

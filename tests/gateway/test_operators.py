@@ -12,7 +12,7 @@ import pytest
 
 from gateway.admin_client import admin_client
 from gateway.settings import GatewaySettings
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 from tests.bars.support.engines import engine_processes
 from tests.bars.support.gateways import gateway_process
 from tests.support.stack import Stack, open_house

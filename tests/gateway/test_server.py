@@ -16,7 +16,7 @@ import pytest
 
 from gateway.serving.protocol import BoundedProtocol
 from gateway.serving.server import Server, server_config
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 from tests.support.waiting import DEADLINE_S, wait_until
 
 

@@ -19,7 +19,7 @@ from gateway.fleet.adapter_slots import AdapterSlots
 from gateway.fleet.hub import Hub
 from gateway.fleet.shared_slots import SharedSlots
 from gateway.fleet.slot_messages import Sharing
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 from tests.support.stack import House, Stack, run_stack, served
 from tests.support.waiting import wait_until
 

@@ -15,7 +15,7 @@ import pytest
 
 from gateway.serving.supervisor import Role
 from gateway.up import gateway_role
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 from tests.support.fixtures import house
 from tests.support.stack import BASE, MESSAGES, House
 from tests.support.supervised import server_role, supervised, wait_gone

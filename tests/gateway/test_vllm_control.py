@@ -29,7 +29,8 @@ from gateway.engines.transport import MOST_BYTES
 from gateway.engines.vllm.control import VllmControl
 from gateway.engines.zero_adapter import write_zero_adapter
 from loadtest.folders import write_adapter, write_proof
-from loadtest.testing import MockEngine, free_port, run_mock_engine
+from loadtest.ports import free_port
+from loadtest.testing import MockEngine, run_mock_engine
 from registry.adapters.effect_proof import Difference, Probe, read_proof
 from registry.bases.model import describe_base
 from registry.errors import AdapterRefused

@@ -17,7 +17,7 @@ from gateway.engines.vllm.launch import EmbeddedEngine
 from gateway.samples import provision
 from gateway.serving.children import child
 from gateway.serving.supervisor import wait_until_up
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 from registry.service import Registry
 from registry.settings import RegistrySettings
 

@@ -17,8 +17,9 @@ from loadtest import overhead, promote_under_load, run
 from loadtest.client import BrokenAnswer, Client
 from loadtest.figures import percentile, summary, table
 from loadtest.overhead import Target, benchmark
+from loadtest.ports import free_port
 from loadtest.promote_under_load import Load, RequestTiming, Window, report
-from loadtest.testing import MockEngine, free_port, run_mock_engine
+from loadtest.testing import MockEngine, run_mock_engine
 from tests.support.waiting import wait_until_async
 
 

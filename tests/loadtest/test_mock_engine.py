@@ -14,7 +14,8 @@ import pytest
 from loadtest.folders import write_adapter
 from loadtest.mock_engine.__main__ import parse_options
 from loadtest.mock_engine.options import Faults, Options
-from loadtest.testing import MockEngine, free_port, run_mock_engine
+from loadtest.ports import free_port
+from loadtest.testing import MockEngine, run_mock_engine
 from tests.loadtest.mock_http import complete, load, mock, stream_of, text
 
 

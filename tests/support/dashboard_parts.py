@@ -19,7 +19,7 @@ from dashboard.pages import PAGES
 from dashboard.sessions import Person, Sessions
 from dashboard.settings import DashboardSettings
 from dashboard.web import Page
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 from tests.support.waiting import DEADLINE_S, wait_until
 
 

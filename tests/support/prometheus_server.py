@@ -13,7 +13,7 @@ import httpx
 
 from gateway.serving.children import child
 from gateway.serving.supervisor import wait_until_up
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 
 PROMETHEUS = shutil.which("prometheus")
 CONFIGURATION = """\

@@ -24,7 +24,8 @@ from gateway.serving.server import server_config
 from gateway.settings import GatewaySettings
 from loadtest.folders import write_adapter, write_proof
 from loadtest.mock_engine.options import Faults, Options
-from loadtest.testing import MockEngine, free_port
+from loadtest.ports import free_port
+from loadtest.testing import MockEngine
 from registry.adapters.version_rows import VersionInfo
 from registry.names import PRODUCTION, parse_ref
 from registry.service import Registry

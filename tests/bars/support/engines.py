@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from gateway.serving.children import child
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 
 START_DEADLINE_S = 30.0
 

@@ -19,7 +19,7 @@ from gateway.admin_key import known_admin_key
 from gateway.serving.children import child
 from gateway.serving.supervisor import wait_until_up
 from gateway.settings import GatewaySettings
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 
 START_DEADLINE_S = 60.0
 T = TypeVar("T")
