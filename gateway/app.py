@@ -221,6 +221,7 @@ class Gateway:
                 worker.close()
                 house.desk.close()
                 house.accountant.close()
+                house.scorer.close()
                 house.requests.close()
                 await house.archive.close()
                 house.cabinet.close()

@@ -44,7 +44,7 @@ class Said(NamedTuple):
 
 class Clerk:
     """At most one process, which the first piece of work starts. Every method blocks, so call them in a thread, one at
-    a time; only `close` may be called meanwhile.
+    a time; only `rest` and `close` may be called meanwhile.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,6 @@ class Clerk:
         self._reads = False
         """Whether the process has said that it reads."""
         self._started_s = -AGAIN_S
-        self._closed = False
 
     @property
     def reads(self) -> bool:
@@ -85,11 +84,10 @@ class Clerk:
     def rest(self) -> None:
         """End the process, if one runs, until there is work again."""
         self._started_s = -AGAIN_S
-        self.child.close()
+        self.child.rest()
 
     def close(self) -> None:
         """End the process, if one runs; no other is started."""
-        self._closed = True
         self.child.close()
 
     def is_there(self) -> bool:
@@ -106,11 +104,9 @@ class Clerk:
         return self.reads
 
     def _start(self) -> None:
-        if not self._closed and time.monotonic() - self._started_s >= AGAIN_S:
+        if not self.child.is_closed and time.monotonic() - self._started_s >= AGAIN_S:
             self._started_s = time.monotonic()
             self.child.start()
-            if self._closed:  # meanwhile
-                self.child.close()
 
 
 def _has_spoken(process: subprocess.Popen[bytes]) -> bool:

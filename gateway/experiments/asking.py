@@ -32,8 +32,12 @@ class Analyst:
         found: dict[str, Any] = answer
         return found
 
+    def rest(self) -> None:
+        """End the child, if one runs, until there is a question again."""
+        self.child.rest()
+
     def close(self) -> None:
-        """End the child, if one runs: what it had not finished is not in the database."""
+        """End the child, if one runs: what it had not finished is not in the database. No other is started."""
         self.child.close()
 
 

@@ -55,8 +55,12 @@ class Looking:
             return [NOTHING for _ in taps]
         return [Finding(one["found"], one["unscored"]) for one in said]
 
+    def rest(self) -> None:
+        """End the process until there is something to look at again."""
+        self.child.rest()
+
     def close(self) -> None:
-        """End the process."""
+        """End the process; no other is started."""
         self.child.close()
 
 

@@ -128,7 +128,7 @@ class Scorer:
                     async with asyncio.timeout(IDLE_S):
                         await self._more.wait()
                 except TimeoutError:
-                    await asyncio.to_thread(self._looking.close)
+                    await asyncio.to_thread(self._looking.rest)
                     await self._more.wait()
                 await asyncio.sleep(GATHER_S)
                 self._more.clear()
@@ -136,7 +136,11 @@ class Scorer:
                     await self._look_at(group)
                     await asyncio.sleep(PAUSE_S)
         finally:
-            self._looking.close()
+            self._looking.rest()
+
+    def close(self) -> None:
+        """What looks at answers ends, and what it is at is lost."""
+        self._looking.close()
 
     def _next_group(self) -> list[Tap]:
         group: list[Tap] = []

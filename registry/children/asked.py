@@ -32,7 +32,7 @@ class ChildSlow(ChildGone):
 
 class AskedChild:
     """At most one process. The first question starts it, and each after one at which it was lost. One question at a
-    time; only `close` may be called meanwhile.
+    time; only `rest` and `close` may be called meanwhile.
     """
 
     def __init__(
@@ -53,6 +53,8 @@ class AskedChild:
         self._niceness = niceness
         self._stderr = stderr
         self._process: subprocess.Popen[bytes] | None = None
+        self.is_closed = False
+        """Whether none is started any more."""
 
     @property
     def process(self) -> subprocess.Popen[bytes] | None:
@@ -115,8 +117,10 @@ class AskedChild:
 
     def start(self) -> subprocess.Popen[bytes]:
         """A new process, where none runs. Raises `ChildGone`."""
+        if self.is_closed:
+            raise ChildGone(f"{self._name} is closed")
         try:
-            self._process = subprocess.Popen(
+            process = self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -126,13 +130,22 @@ class AskedChild:
             )
         except OSError as error:
             raise ChildGone(f"{self._name} could not be started: {error}") from error
-        yield_processors(self._niceness, self._process.pid)
-        return self._process
+        with suppress(ProcessLookupError):  # closed meanwhile
+            yield_processors(self._niceness, process.pid)
+        if self.is_closed:  # perhaps before there was a process to end
+            self._ended(process)
+            raise ChildGone(f"{self._name} is closed")
+        return process
 
-    def close(self) -> None:
-        """End the process, if one runs. What it was asked is lost."""
+    def rest(self) -> None:
+        """End the process, if one runs, until there is a question again. What it was asked is lost."""
         if (process := self._process) is not None:
             self._ended(process)
+
+    def close(self) -> None:
+        """End the process, if one runs. What it was asked is lost, and no other is started."""
+        self.is_closed = True
+        self.rest()
 
     def _ended(self, process: subprocess.Popen[bytes]) -> int:
         """Its status."""

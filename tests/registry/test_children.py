@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,36 @@ def test_of_one_that_has_died_its_status_is_told_and_the_next_question_starts_an
         echo.ask(b"1\n", 1, WITHIN_S)
     assert echo.process is None
     assert echo.ask(b"2\n", 1, WITHIN_S) == [2]
+
+
+def test_one_that_rests_is_started_again_and_one_that_is_closed_is_not(echo: AskedChild) -> None:
+    echo.ask(b"1\n", 1, WITHIN_S)
+    echo.rest()
+    assert echo.process is None
+    assert echo.ask(b"2\n", 1, WITHIN_S) == [2]
+    echo.close()
+    assert echo.process is None
+    with pytest.raises(ChildGone, match=r"^the child is closed$"):
+        echo.ask(b"3\n", 1, WITHIN_S)
+
+
+def test_one_that_is_closed_while_it_is_started_ends() -> None:
+    starts, goes_on = threading.Event(), threading.Event()
+
+    def environment() -> dict[str, str]:
+        starts.set()
+        assert goes_on.wait(WITHIN_S)
+        return dict(os.environ)
+
+    child = AskedChild("the child", (sys.executable, "-c", ECHO), environment, niceness=NICENESS)
+    with ThreadPoolExecutor(1) as pool:
+        asks = pool.submit(child.ask, b"1\n", 1, WITHIN_S)
+        assert starts.wait(WITHIN_S)
+        child.close()
+        goes_on.set()
+        with pytest.raises(ChildGone, match=r"^the child is closed$"):
+            asks.result(WITHIN_S)
+    assert child.process is None
 
 
 def test_one_that_dies_between_two_answers_has_given_none() -> None:

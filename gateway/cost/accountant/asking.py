@@ -68,7 +68,7 @@ class Accountant:
         )
 
     def close(self) -> None:
-        """End the child, if one runs."""
+        """End the child, if one runs; no other is started."""
         self._child.close()
 
     def _are_few(self) -> bool:
@@ -80,7 +80,7 @@ class Accountant:
         """By the child that runs, or by another where that has ended by itself."""
         process = self._child.process
         if process is not None and process.poll() is not None:
-            self._child.close()
+            self._child.rest()
         try:
             about, body = self._child.ask_for_bytes(line, WITHIN_S)
         except ChildGone as gone:

@@ -74,7 +74,7 @@ class DecideExperiments:
             await asyncio.to_thread(self._registry.experiments.analysis.forget_ended)
             await asyncio.to_thread(self._registry.experiments.units.sweep, now_ms() - KEPT_MS)
         if not under_way:
-            await asyncio.to_thread(self._analyst.close)
+            await asyncio.to_thread(self._analyst.rest)
             return
         others = [info for info in under_way if info.id not in self._slow]
         faults = await self._each(others, self._analyst)
@@ -87,7 +87,7 @@ class DecideExperiments:
         self._slow &= {info.id for info in under_way}
         await self._each([info for info in under_way if info.id in self._slow], self._patient)
         if not self._slow:
-            await asyncio.to_thread(self._patient.close)
+            await asyncio.to_thread(self._patient.rest)
 
     async def _each(self, infos: Sequence[ExperimentInfo], analyst: Analyst) -> list[str]:
         """What went wrong, a sentence for each of which something did."""
