@@ -172,7 +172,8 @@ class MockApp:
     async def mock_state(self, exchange: Exchange) -> None:
         """Counters since the start."""
         engine = self.engine
-        await exchange.answer(200, orjson.dumps(state(engine.stats, engine.admission, engine.table, engine.pace)))
+        found = state(engine.stats, engine.admission, engine.table, engine.pace)
+        await exchange.answer(200, orjson.dumps({**found, "loading": engine.loading}))
 
     async def show_faults(self, exchange: Exchange) -> None:
         """The faults that are on."""

@@ -57,6 +57,11 @@ class Engine:
         self.exit_now = on_exit
         self._load_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
+    @property
+    def loading(self) -> int:
+        """Adapters that are being loaded."""
+        return len(self._load_locks)
+
     async def load(self, name: str, path: str, inplace: bool) -> None:
         """Load an adapter as `/v1/load_lora_adapter` does, one load per name at a time. Raises EngineError."""
         async with self._load_locks.setdefault(name, asyncio.Lock()):

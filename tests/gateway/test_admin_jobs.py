@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -91,20 +92,21 @@ def test_checkpoints_of_a_job_are_paged(stack: Stack, admin: Admin, worker: Fake
 
 
 def test_files_are_counted_by_tenant_and_listed_of_one(stack: Stack, admin: Admin) -> None:
-    files = stack.house.registry.files
-    made = [files.create("globex", f"{name}.jsonl", "fine-tune", [b"12345"]).id for name in "ab"]
+    files, tenant = stack.house.registry.files, f"files-{secrets.token_hex(4)}"
+    stack.house.tenant(tenant)
+    made = [files.create(tenant, f"{name}.jsonl", "fine-tune", [b"12345"]).id for name in "ab"]
     try:
         kept = {one["tenant"]: one for one in admin.get("/files")["tenants"]}
-        assert (kept["globex"]["files"], kept["globex"]["bytes"]) == (2, 10)
-        page = admin.get("/tenants/globex/files", limit=1, purpose="fine-tune")
+        assert (kept[tenant]["files"], kept[tenant]["bytes"]) == (2, 10)
+        page = admin.get(f"/tenants/{tenant}/files", limit=1, purpose="fine-tune")
         assert page["files"][0]["id"] == page["next"]
-        rest = admin.get("/tenants/globex/files", after=page["next"])
+        rest = admin.get(f"/tenants/{tenant}/files", after=page["next"])
         assert {page["files"][0]["id"], *(one["id"] for one in rest["files"])} == set(made)
-        assert admin.get("/tenants/globex/files", purpose="evals")["files"] == []
+        assert admin.get(f"/tenants/{tenant}/files", purpose="evals")["files"] == []
         assert admin.refused("GET", "/tenants/nobody/files")[0] == 404
     finally:
         for id_ in made:
-            files.delete("globex", id_)
+            files.delete(tenant, id_)
 
 
 def test_a_job_is_steered_by_the_operator(stack: Stack, admin: Admin, worker: FakeWorker) -> None:

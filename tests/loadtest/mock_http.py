@@ -57,10 +57,33 @@ async def stream_of(http: httpx.AsyncClient, into: list[str] | None = None, **bo
     return seen
 
 
+@asynccontextmanager
+async def in_batch(engine: MockEngine, http: httpx.AsyncClient, model: str) -> AsyncIterator[None]:
+    """In the block a stream is in the batch, which is the only one at its beginning, and others take no time."""
+    await engine.faults(token_ms=1_000 * DEADLINE_S)
+    stays = asyncio.create_task(stream_of(http, model=model))
+    try:
+        await running(engine, 1)
+        await engine.faults(token_ms=0)
+        yield
+    finally:
+        stays.cancel()
+        await asyncio.gather(stays, return_exceptions=True)
+
+
 async def running(engine: MockEngine, requests: int) -> None:
-    """Return when so many requests run."""
+    """Return when so many requests run. They must not end by themselves: a test may be held up for seconds."""
+    await _told(engine, "running", requests)
+
+
+async def loading(engine: MockEngine, adapters: int) -> None:
+    """Return when so many adapters are being loaded, with the same reserve."""
+    await _told(engine, "loading", adapters)
+
+
+async def _told(engine: MockEngine, what: str, count: int) -> None:
     async with asyncio.timeout(DEADLINE_S):
-        while (await engine.state())["running"] != requests:
+        while (await engine.state())[what] != count:
             await asyncio.sleep(0.005)
 
 

@@ -14,9 +14,11 @@ import pytest
 from loadtest.folders import TINY_BASE, write_adapter
 from loadtest.testing import MockEngine
 from tests.contract.contract_engine import move_outside
-from tests.loadtest.mock_http import complete, load, mock, running, stream_of, text, unload
+from tests.loadtest.mock_http import complete, in_batch, load, mock, running, stream_of, text, unload
 
 LONG: dict[str, Any] = {"max_tokens": 40, "ignore_eos": True}
+SLOW, QUICK = {"token_ms": 250}, {"token_ms": 1}
+"""Milliseconds of a token: streams that are slow first overlap, also where a test is held up for seconds."""
 
 
 async def assert_dead(engine: MockEngine, http: httpx.AsyncClient) -> None:
@@ -28,7 +30,7 @@ async def assert_dead(engine: MockEngine, http: httpx.AsyncClient) -> None:
 
 
 async def test_a_name_loaded_again_while_it_is_in_use_kills_the_engine_at_the_next_load(tmp_path: Path) -> None:
-    async with mock(max_loras=2, max_cpu_loras=8, token_ms=20) as (engine, http):
+    async with mock(max_loras=2, max_cpu_loras=8, **SLOW) as (engine, http):
         await load(http, "same", write_adapter(tmp_path / "old", seed=1))
         old = asyncio.create_task(stream_of(http, model="same", **LONG))
         await running(engine, 1)
@@ -45,7 +47,7 @@ async def test_a_name_loaded_again_while_it_is_in_use_kills_the_engine_at_the_ne
 
 
 async def test_a_new_name_for_the_same_folder_harms_nobody(tmp_path: Path) -> None:
-    async with mock(max_loras=2, max_cpu_loras=8, token_ms=5) as (engine, http):
+    async with mock(max_loras=2, max_cpu_loras=8, **SLOW) as (engine, http):
         folder = write_adapter(tmp_path / "one")
         await load(http, "one-1", folder)
         old = asyncio.create_task(stream_of(http, model="one-1", **LONG))
@@ -55,12 +57,13 @@ async def test_a_new_name_for_the_same_folder_harms_nobody(tmp_path: Path) -> No
         new = asyncio.create_task(stream_of(http, model="one-2", **LONG))
         await running(engine, 2)
         await load(http, "third", write_adapter(tmp_path / "third", seed=3))
+        await engine.faults(**QUICK)
         assert [len(stream) for stream in (await old, await new)] == [41, 41]
         assert (await http.get("/health")).status_code == 200
 
 
 async def test_an_evicted_adapter_whose_folder_is_gone_kills_the_engine(tmp_path: Path) -> None:
-    async with mock(max_loras=2, max_cpu_loras=2, token_ms=20) as (engine, http):
+    async with mock(max_loras=2, max_cpu_loras=2, **SLOW) as (engine, http):
         for seed, name in enumerate(("gone", "one", "two")):
             await load(http, name, write_adapter(tmp_path / name, seed=seed))
         rmtree(tmp_path / "gone")
@@ -104,25 +107,24 @@ async def test_base_tokens_that_share_a_batch_with_an_adapter_are_the_last_slots
             await load(http, name, write_adapter(tmp_path / name, seed=seed))
         alone = {model: await text(http, model) for model in ("base", "last")}
         assert await text(http, "base") == alone["base"] != alone["last"], "alone in its batch the base is the base"
-        await engine.faults(token_ms=10)
-        other = asyncio.create_task(stream_of(http, model="first", **LONG))
-        await running(engine, 1)
-        if stream:
-            events = [json.loads(event) for event in (await stream_of(http))[:-1]]
-            mixed = "".join(event["choices"][0]["text"] for event in events)
-        else:
-            mixed = await text(http, "base")
-        await other
+        async with in_batch(engine, http, "first"):
+            if stream:
+                events = [json.loads(event) for event in (await stream_of(http))[:-1]]
+                mixed = "".join(event["choices"][0]["text"] for event in events)
+            else:
+                mixed = await text(http, "base")
     assert mixed == alone["last"], "a tenant's adapter that is not even in the batch"
 
 
 async def test_an_adapter_that_begins_later_takes_a_base_stream_over_from_there(tmp_path: Path) -> None:
-    async with mock(max_loras=1, token_ms=10) as (engine, http):
+    async with mock(max_loras=1) as (engine, http):
         await load(http, "one", write_adapter(tmp_path / "one"))
         alone = {model: (await text(http, model, **LONG)).split() for model in ("base", "one")}
+        await engine.faults(**SLOW)
         base = asyncio.create_task(stream_of(http, **LONG))
         await running(engine, 1)
         await complete(http, model="one", max_tokens=1)
+        await engine.faults(**QUICK)
         words = [json.loads(event)["choices"][0]["text"].strip() for event in (await base)[:-1]]
     turn = next(place for place in range(40) if words[place:] == alone["one"][place:])
     assert 0 < turn < 40
@@ -130,25 +132,21 @@ async def test_an_adapter_that_begins_later_takes_a_base_stream_over_from_there(
 
 
 async def test_a_zero_adapter_in_the_bases_stead_is_not_contaminated(tmp_path: Path) -> None:
-    async with mock(max_loras=2, token_ms=5) as (engine, http):
+    async with mock(max_loras=2) as (engine, http):
         await load(http, "zero", write_adapter(tmp_path / "zero", scale=0.0))
         await load(http, "last", write_adapter(tmp_path / "last", seed=1))
         alone = await text(http, "base")
-        other = asyncio.create_task(stream_of(http, model="last", **LONG))
-        await running(engine, 1)
-        assert await text(http, "zero") == alone != await text(http, "base")
-        await other
+        async with in_batch(engine, http, "last"):
+            assert await text(http, "zero") == alone != await text(http, "base")
 
 
 async def test_from_version_0_33_on_the_base_is_not_contaminated(tmp_path: Path) -> None:
-    async with mock(max_loras=1, version="0.33.0", token_ms=5) as (engine, http):
+    async with mock(max_loras=1, version="0.33.0") as (engine, http):
         assert (await http.get("/version")).json() == {"version": "0.33.0"}
         await load(http, "one", write_adapter(tmp_path / "one"))
         alone = await text(http, "base")
-        other = asyncio.create_task(stream_of(http, model="one", **LONG))
-        await running(engine, 1)
-        assert await text(http, "base") == alone
-        await other
+        async with in_batch(engine, http, "one"):
+            assert await text(http, "base") == alone
 
 
 async def test_an_adapter_whose_layers_the_base_lacks_loads_and_answers_as_the_base(tmp_path: Path) -> None:
