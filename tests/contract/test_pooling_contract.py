@@ -15,6 +15,7 @@ from loadtest.mock_engine.options import Options
 from loadtest.testing import MockEngine
 from tests.contract.contract_engine import EngineUnderTest
 from tests.contract.contract_pooling import *  # noqa: F403
+from tests.support.waiting import DEADLINE_S
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def mock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MockEngine]:
 @pytest.fixture
 async def engine(mock: MockEngine, tmp_path: Path) -> AsyncIterator[EngineUnderTest]:
     options = mock.options
-    async with httpx.AsyncClient(base_url=mock.url, timeout=10, verify=False) as http:
+    async with httpx.AsyncClient(base_url=mock.url, timeout=DEADLINE_S, verify=False) as http:
         yield EngineUnderTest(
             http, "base", options.max_lora_rank, options.max_cpu_loras, options.max_model_len, TINY_BASE, tmp_path
         )

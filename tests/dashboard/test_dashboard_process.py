@@ -20,7 +20,7 @@ from switchyard.commands.dashboard import new_link, place_of, settings_of
 from tests.support.dashboard_parts import seen
 from tests.support.stack import Stack
 from tests.support.supervised import server_role, supervised
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,7 +86,7 @@ def test_alone_it_says_where_it_is_and_ends_at_a_signal(stack: Stack, port: int)
         assert "switchyard dashboard link" in process.stdout.readline()
         assert httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False).text == "ok"
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(DEADLINE_S)
     finally:
         process.kill()
         process.wait()
@@ -121,7 +121,7 @@ def test_a_link_of_a_dashboard_that_is_not_there_or_knows_the_key_not_is_one_sen
             place.link("sk-admin-" + "x" * 40)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(DEADLINE_S)
 
 
 def _answers(url: str) -> bool:

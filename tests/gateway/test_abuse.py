@@ -229,7 +229,7 @@ def test_a_stream_that_outlives_the_grace_period_ends_with_an_error_event(house:
             stack.faults(token_ms=400)
             body = {"model": "triage", "messages": MESSAGES, "stream": True, "max_tokens": 64, "ignore_eos": True}
             headers = {"Authorization": f"Bearer {house.keys['acme']}"}
-            reading = pool.submit(httpx.post, f"{stack.url}{CHAT}", json=body, headers=headers, timeout=20)
+            reading = pool.submit(httpx.post, f"{stack.url}{CHAT}", json=body, headers=headers, timeout=DEADLINE_S)
             wait_until("the stream to run", lambda: stack.state()["running"] == 1)
         answer = reading.result()
     *_, error, done, _ = answer.text.split("\n\n")

@@ -25,7 +25,7 @@ FORM = "application/x-www-form-urlencoded"
 @pytest.fixture
 def http(stack: Stack) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Bearer {stack.house.keys['acme']}"}
-    with httpx.Client(base_url=stack.url, headers=headers, timeout=15) as http:
+    with httpx.Client(base_url=stack.url, headers=headers, timeout=DEADLINE_S) as http:
         yield http
 
 

@@ -12,7 +12,7 @@ from gateway.app import Gateway
 from tests.support.admin_calls import Admin
 from tests.support.fixtures import usual_stack
 from tests.support.stack import House, Stack, run_stack, served
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def test_a_share_of_a_split_is_shown_with_the_version_that_gets_it(house: House)
 def test_without_a_controller_what_only_it_knows_is_a_503_and_the_rest_is_answered(house: House) -> None:
     house.publish("acme/triage")
     house.settings = house.settings.model_copy(update={"engines": ["http://127.0.0.1:9"]})
-    with served(Gateway(house.settings, leads=False)) as url, httpx.Client(timeout=15) as http:
+    with served(Gateway(house.settings, leads=False)) as url, httpx.Client(timeout=DEADLINE_S) as http:
         admin = Admin(house, url, http)
         for path in ("/fleet", "/engines", "/residency"):
             answer = admin.ask("GET", path)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.admin_calls import Admin
 from tests.support.stack import CHAT, MESSAGES, House, Stack, proof, run_stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_request_that_began_before_the_quarantine_does_not_bring_the_version_b
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     url = httpx.URL(stack.url)
-    with socket.create_connection((url.host, url.port or 80), timeout=15) as slow:
+    with socket.create_connection((url.host, url.port or 80), timeout=DEADLINE_S) as slow:
         slow.sendall(head.encode() + body[:1])
         wait_until(
             "the request to be under way",

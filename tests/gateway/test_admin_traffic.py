@@ -13,7 +13,7 @@ from tests.bars.support.gateways import gateway_process
 from tests.support.admin_calls import Admin
 from tests.support.cli_runner import Run, run
 from tests.support.stack import CHAT, MESSAGES, House, Stack, run_engines, run_stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 __all__ = ["run"]
 
@@ -107,7 +107,7 @@ def test_every_worker_says_what_all_of_them_have_counted_and_a_new_leader_begins
     with (
         run_engines(shop, {}) as (engine,),
         gateway_process(shop.settings.state_dir, [engine.url], workers=2) as gateway,
-        httpx.Client(timeout=15, limits=httpx.Limits(max_keepalive_connections=0)) as http,
+        httpx.Client(timeout=DEADLINE_S, limits=httpx.Limits(max_keepalive_connections=0)) as http,
     ):
         admin = Admin(shop, gateway.url, http)
 

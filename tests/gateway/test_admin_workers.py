@@ -12,7 +12,7 @@ from registry.swaps.infos import FINAL_STATES
 from tests.bars.support.gateways import gateway_process
 from tests.support.admin_calls import Admin
 from tests.support.stack import House, run_engines
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 
 def test_every_worker_answers_a_promote_is_acknowledged_by_all_and_a_killed_controller_is_succeeded(
@@ -24,7 +24,7 @@ def test_every_worker_answers_a_promote_is_acknowledged_by_all_and_a_killed_cont
     with (
         run_engines(house, {}) as (engine,),
         gateway_process(house.settings.state_dir, [engine.url], workers=2) as gateway,
-        httpx.Client(timeout=15, limits=httpx.Limits(max_keepalive_connections=0)) as http,
+        httpx.Client(timeout=DEADLINE_S, limits=httpx.Limits(max_keepalive_connections=0)) as http,
     ):
         admin = Admin(house, gateway.url, http)
 

@@ -99,7 +99,7 @@ def test_every_query_of_every_board_has_data_and_every_rule_can_be_evaluated(bus
             return not any(without.values())
 
         try:
-            wait_until("all queries to have data", answered, deadline_s=40)
+            wait_until("all queries to have data", answered)
         except AssertionError:
             pytest.fail(f"without data: {json.dumps(without, indent=1)}")
         assert rules_of(server) == {"ok"}

@@ -19,6 +19,7 @@ from gateway.fleet.view import EngineView, FleetView
 from gateway.handoffs import Ability
 from tests.support.fleet_parts import engine_view
 from tests.support.stack import BASE, Stack, open_house, run_stack
+from tests.support.waiting import DEADLINE_S
 
 ANTHROPIC = {"anthropic-version": "2023-06-01"}
 GENERATING = {one.path for one in DIALECTS.values()} - {"/v1/embeddings", "/v1/score", "/v1/rerank"}
@@ -31,7 +32,7 @@ OPENAIS = {"id", "object", "created", "owned_by"}
 @pytest.fixture
 def http(stack: Stack) -> Iterator[httpx.Client]:
     headers = {"x-api-key": stack.house.keys["acme+base"]}
-    with httpx.Client(base_url=f"{stack.url}/v1", headers=headers, timeout=15) as http:
+    with httpx.Client(base_url=f"{stack.url}/v1", headers=headers, timeout=DEADLINE_S) as http:
         yield http
 
 

@@ -20,7 +20,7 @@ from registry.fleet.workers import LEASE_MS
 from registry.names import parse_ref
 from tests.bars.support.gateways import GatewayProcess, gateway_process
 from tests.support.stack import CHAT, MESSAGES, House, Stack, locked, run_stack
-from tests.support.waiting import wait_until, wait_until_async
+from tests.support.waiting import DEADLINE_S, wait_until, wait_until_async
 
 NAME = "acme/triage"
 LONGER_THAN_A_LEASE_S = LEASE_MS / 1000 + 0.3
@@ -59,7 +59,7 @@ def everything_locked(house: House) -> Iterator[None]:
 
 def one_shot_client() -> httpx.Client:
     """A connection for each request: an idle one may be closed, with a request on its way, when the pause ends."""
-    return httpx.Client(timeout=20, limits=httpx.Limits(max_keepalive_connections=0))
+    return httpx.Client(timeout=DEADLINE_S, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 def ask(replica: GatewayProcess, house: House, http: httpx.Client) -> str:

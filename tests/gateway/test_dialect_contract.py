@@ -10,10 +10,11 @@ import pytest
 from tests.contract.contract_dialects import *  # noqa: F403
 from tests.contract.contract_dialects import Served
 from tests.support.stack import Stack
+from tests.support.waiting import DEADLINE_S
 
 
 @pytest.fixture
 def served(stack: Stack) -> Iterator[Served]:
     keys = stack.house.keys
-    with httpx.Client(base_url=stack.url, timeout=15) as http:
+    with httpx.Client(base_url=stack.url, timeout=DEADLINE_S) as http:
         yield Served(http, keys["acme"], stack.house.usage_of)

@@ -14,7 +14,7 @@ from gateway.door import MOST_ADDRESSES, Door
 from gateway.metrics.families import Family
 from gateway.turns import LoopTurns
 from tests.support.stack import CHAT, Stack, open_house, run_stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 GUESSES = 5
 
@@ -111,5 +111,5 @@ async def test_who_goes_while_it_waits_holds_up_nobody() -> None:
     gone, stays = asyncio.create_task(turns.take("a")), asyncio.create_task(turns.take("a"))
     await asyncio.sleep(0)
     gone.cancel()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_S):
         await stays

@@ -17,7 +17,7 @@ from loadtest.ports import free_port
 from loadtest.testing import MockEngine
 from tests.support.link_parts import entry_of, office, real_worker, resident
 from tests.support.stack import CHAT, MESSAGES, House, Stack, run, run_stack
-from tests.support.waiting import wait_until, wait_until_async
+from tests.support.waiting import DEADLINE_S, wait_until, wait_until_async
 
 NAME = "acme/triage"
 HUNG_AFTER_S = 0.6
@@ -48,7 +48,7 @@ def read_stream(stack: Stack, model: str, **body: Any) -> str:
     """A stream's whole text."""
     request = {"model": model, "messages": MESSAGES, "stream": True, **body}
     key = {"Authorization": f"Bearer {stack.house.keys['acme']}"}
-    with httpx.stream("POST", f"{stack.url}{CHAT}", json=request, headers=key, timeout=15) as answer:
+    with httpx.stream("POST", f"{stack.url}{CHAT}", json=request, headers=key, timeout=DEADLINE_S) as answer:
         assert answer.status_code == 200
         return "".join(answer.iter_text())
 
@@ -169,7 +169,7 @@ async def test_an_engine_that_is_silent_is_slow_first_and_hung_later(house: Hous
         async with real_worker(house) as worker, office(house, url) as (controller, _):
             engine = controller.engines[0]
             engine.health.hung_after_s = 1.0
-            await wait_until_async("the engine to be up", lambda: engine.health.state == "up", deadline_s=20.0)
+            await wait_until_async("the engine to be up", lambda: engine.health.state == "up")
             await controller.ensure(url, entry_of(house, version.id))
             await wait_until_async("the worker to know", lambda: resident(worker, version.id))
             name, boot = engine.residency.resident[version.id].name, engine.residency.boot

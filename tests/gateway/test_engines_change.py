@@ -17,7 +17,7 @@ from registry.names import SYSTEM
 from tests.bars.support.gateways import gateway_process
 from tests.support.admin_calls import Admin
 from tests.support.stack import House, Stack, run, run_engines, run_gateway
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 KEY_VARIABLE = "SWITCHYARD_ENGINE_KEY_EAST"
 
@@ -215,7 +215,7 @@ def test_workers_of_other_processes_follow_and_so_does_the_next_gateway(house: H
         for number in range(2):
             with (
                 gateway_process(house.settings.state_dir, [first.url], workers=2) as gateway,
-                httpx.Client(timeout=15, limits=httpx.Limits(max_keepalive_connections=0)) as http,
+                httpx.Client(timeout=DEADLINE_S, limits=httpx.Limits(max_keepalive_connections=0)) as http,
             ):
                 admin = Admin(house, gateway.url, http)
                 if number == 0:

@@ -227,7 +227,7 @@ def test_what_the_engine_refuses_is_a_400_with_the_field_and_public_names_only(s
 
 def test_a_body_above_the_limit_is_a_413_and_the_connection_lives_on(stack: Stack) -> None:
     headers = {"Authorization": f"Bearer {stack.house.keys['acme']}"}
-    with httpx.Client(base_url=stack.url, headers=headers, timeout=15) as http:
+    with httpx.Client(base_url=stack.url, headers=headers, timeout=DEADLINE_S) as http:
         answer = http.post(CHAT, content=b"x" * 4_300_000)
         assert (answer.status_code, answer.json()["error"]["code"]) == (413, "payload_too_large")
         assert http.post(CHAT, json=CHAT_BODY).status_code == 200

@@ -20,7 +20,7 @@ from registry.experiments.plan import Plan
 from registry.names import parse_ref
 from registry.splits.ranges import change, lay_out
 from tests.support.stack import House, Stack, open_house, run_stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 ADAPTER = parse_ref("acme/triage")
 HALF: dict[str, Any] = {"ramp": [{"percent": 50}], "on_win": "ask"}
@@ -206,7 +206,7 @@ def test_who_stands_in_is_the_control_of_now_and_not_of_when_the_request_came(la
         lab.house.promote("acme/triage", "1.2")
         begin("1.1", ramp=[{"percent": 100}], fallback="control")
         lab.faults(hold_with="")
-        answer = asked.result(30)
+        answer = asked.result(DEADLINE_S)
     assert (answer.status_code, answer.json()["model"]) == (200, "acme/triage@1.2"), answer.text
     rows = lab.house.usage_of(answer.headers["x-request-id"])
     assert rows[-1]["served_model"] == "acme/triage@1.2"

@@ -19,12 +19,12 @@ from registry.errors import InvalidInput
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from tests.support.stack import House, Stack, run_engines, run_stack, served
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 
 @pytest.fixture
 def http(stack: Stack) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=stack.url, timeout=15, headers=stack.operator) as http:
+    with httpx.Client(base_url=stack.url, timeout=DEADLINE_S, headers=stack.operator) as http:
         yield http
 
 

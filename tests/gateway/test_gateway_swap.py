@@ -128,7 +128,7 @@ def test_a_running_stream_finishes_on_its_version_and_the_swap_waits_for_it(swap
     swapping.faults(token_ms=100)
     body = {"model": "acme/triage", "messages": MESSAGES, "max_tokens": 15, "stream": True}
     headers = {"Authorization": f"Bearer {swapping.house.keys['acme']}"}
-    with httpx.stream("POST", swapping.url + CHAT, json=body, headers=headers, timeout=15) as answer:
+    with httpx.stream("POST", swapping.url + CHAT, json=body, headers=headers, timeout=DEADLINE_S) as answer:
         lines = answer.iter_lines()
         seen = [next(lines)]
         swap_id = swapping.house.registry.swaps.request(parse_ref("acme/triage@1.1"), actor="test").id

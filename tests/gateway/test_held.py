@@ -13,6 +13,7 @@ from gateway.api.client import Client
 from gateway.api.held import PIECE_BYTES, send_pieces
 from gateway.bytes_in_flight import HeldBytes
 from gateway.turns import LoopTurns
+from tests.support.waiting import DEADLINE_S
 
 
 async def test_of_a_tenants_long_bodies_one_piece_is_read_in_each_turn_of_the_loop() -> None:
@@ -32,7 +33,7 @@ async def test_of_a_tenants_long_bodies_one_piece_is_read_in_each_turn_of_the_lo
         client = Client({"extensions": hooks}, receive, clock)
         return len(await client.body(HeldBytes(None, tenant)))
 
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as group:
         long = [group.create_task(read_all("a", 10, LONG_PIECE)) for _ in range(12)]
         short = group.create_task(read_all("c", 100, LONG_PIECE - 1))
         await asyncio.sleep(0)  # the first piece of each, the first turn, and all of what comes in short ones
@@ -64,7 +65,7 @@ async def test_of_a_tenants_long_documents_one_piece_is_sent_in_each_turn_of_the
 
         await send_pieces(house, tenant, tenant.encode() * PIECE_BYTES * pieces, send)
 
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as group:
         for _ in range(12):
             group.create_task(send_all("a", 10))
         group.create_task(send_all("b", 3))

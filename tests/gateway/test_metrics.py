@@ -24,7 +24,7 @@ from tests.bars.support.gateways import gateway_process
 from tests.support.admin_calls import Admin
 from tests.support.ended_requests import ended
 from tests.support.stack import CHAT, MESSAGES, House, Stack, run_engines, run_stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 PROMTOOL = shutil.which("promtool")
 Values = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -105,7 +105,12 @@ def test_a_cold_adapter_is_waited_for_in_the_queues_histogram(house: House) -> N
 def test_promtool_finds_nothing_to_say_of_it(busy: Stack) -> None:
     assert PROMTOOL is not None
     done = subprocess.run(
-        [PROMTOOL, "check", "metrics"], input=metrics_of(busy), capture_output=True, text=True, timeout=30, check=False
+        [PROMTOOL, "check", "metrics"],
+        input=metrics_of(busy),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -204,7 +209,7 @@ def test_whichever_worker_answers_says_what_all_of_them_have_counted(house: Hous
     with (
         run_engines(house, {}) as (engine,),
         gateway_process(house.settings.state_dir, [engine.url], workers=2) as gateway,
-        httpx.Client(timeout=15, limits=httpx.Limits(max_keepalive_connections=0)) as http,
+        httpx.Client(timeout=DEADLINE_S, limits=httpx.Limits(max_keepalive_connections=0)) as http,
     ):
         admin = Admin(house, gateway.url, http)
         operator = {"Authorization": f"Bearer {admin_key(house.settings)}"}

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.api.admin import playground
 from tests.support.stack import MESSAGES, Stack, open_house, run_stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 PATH = "/admin/v1/playground"
 VERSION = "acme/triage@1.0"
@@ -108,7 +108,7 @@ def test_an_engine_that_fails_is_an_error_before_the_answer_and_an_event_in_it(s
 
 def test_only_a_few_are_answered_at_a_time_and_their_places_come_back(stack: Stack) -> None:
     stack.faults(hang=True)
-    with httpx.Client(timeout=15) as http:
+    with httpx.Client(timeout=DEADLINE_S) as http:
         url, body = f"{stack.url}{PATH}", {"version": VERSION, "messages": MESSAGES}
         for _ in range(playground.MOST_AT_ONCE):
             with pytest.raises(httpx.ReadTimeout):

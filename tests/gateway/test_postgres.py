@@ -17,7 +17,7 @@ from registry.errors import InvalidInput
 from tests.bars.support.gateways import GatewayProcess, gateway_process
 from tests.support.postgres_server import PostgresServer, postgres_server
 from tests.support.stack import MESSAGES, House, open_house, run_engines
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_two_gateways_on_one_postgresql_serve_swap_and_keep_the_ledger(house: Ho
         run_engines(house, {}) as (engine,),
         gateway_process(house.settings.state_dir, [engine.url], database_url=url) as first,
         gateway_process(house.settings.state_dir, [engine.url], database_url=url) as second,
-        httpx.Client(headers={"Authorization": f"Bearer {house.keys['acme']}"}, timeout=20) as client,
+        httpx.Client(headers={"Authorization": f"Bearer {house.keys['acme']}"}, timeout=DEADLINE_S) as client,
     ):
         assert [ask(client, one).json()["model"] for one in (first, second)] == ["acme/triage@1.0"] * 2
         assert len(switchyard(first, "fleet")["workers"]) == 2
@@ -89,7 +89,7 @@ def test_a_gateway_serves_through_a_restart_of_its_database_and_books_what_it_se
     with (
         run_engines(house, {}) as (engine,),
         gateway_process(house.settings.state_dir, [engine.url], database_url=url) as gateway,
-        httpx.Client(headers={"Authorization": f"Bearer {house.keys['acme']}"}, timeout=20) as client,
+        httpx.Client(headers={"Authorization": f"Bearer {house.keys['acme']}"}, timeout=DEADLINE_S) as client,
     ):
         assert ask(client, gateway).json()["model"] == "acme/triage@1.0"
         wait_until("the attempt in the ledger", lambda: house.usage(tenant="acme", outcome="ok"))

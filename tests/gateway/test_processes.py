@@ -64,7 +64,7 @@ def gone(process: psutil.Process) -> bool:
 def stream_until_the_end(gateway: Family, model: str, tokens: int) -> str:
     body = {"model": model, "messages": MESSAGES, "stream": True, "max_tokens": tokens, "min_tokens": tokens}
     headers = {"Authorization": f"Bearer {gateway.house.keys['acme']}"}
-    with httpx.stream("POST", f"{gateway.gateway.url}{CHAT}", json=body, headers=headers, timeout=30) as answer:
+    with httpx.stream("POST", f"{gateway.gateway.url}{CHAT}", json=body, headers=headers, timeout=DEADLINE_S) as answer:
         assert answer.status_code == 200
         return "".join(answer.iter_text())
 

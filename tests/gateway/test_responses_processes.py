@@ -16,7 +16,7 @@ import psutil
 from loadtest.testing import MockEngine
 from tests.bars.support.gateways import GatewayProcess, gateway_process
 from tests.support.stack import House, open_house, run, run_engines
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 OPTIONS: dict[str, Any] = {"engine_check_s": 0.2, "catalog_poll_s": 0.1}
 
@@ -89,7 +89,7 @@ def test_a_gateway_that_stops_lets_background_responses_run_to_their_end(tmp_pat
             wait_until("it to be made", lambda: ask.get(made["id"])["status"] == "in_progress")
             process = psutil.Process(gateway.pid)
             process.send_signal(signal.SIGTERM)
-            process.wait(30)
+            process.wait(DEADLINE_S)
         document = orjson.loads(house.registry.responses.document("acme", made["id"], 0))
         assert (document["status"], document["usage"]["output_tokens"]) == ("incomplete", 100)
 
@@ -103,7 +103,7 @@ def test_a_gateway_that_may_wait_no_longer_lets_them_have_failed(tmp_path: Path)
             lost = begin_long(ask)
             process = psutil.Process(gateway.pid)
             process.send_signal(signal.SIGTERM)
-            process.wait(30)
+            process.wait(DEADLINE_S)
         document = orjson.loads(house.registry.responses.document("acme", lost, 0))
         assert (document["status"], document["error"]["code"]) == ("failed", "server_error")
         assert "stopped" in document["error"]["message"]

@@ -19,7 +19,7 @@ from loadtest.ports import free_port
 from tests.support.fixtures import house
 from tests.support.stack import BASE, MESSAGES, House
 from tests.support.supervised import server_role, supervised, wait_gone
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 __all__ = ["house"]
 
@@ -55,7 +55,10 @@ def test_a_killed_engine_is_started_again_and_its_adapters_come_back(house: Hous
     engine = replace(engine, served_url=gateway.ready_url)
     request = {"model": "acme/triage", "messages": MESSAGES, "max_tokens": 2}
     headers = {"Authorization": f"Bearer {house.keys['acme']}"}
-    with supervised([engine, gateway], tmp_path / "logs") as up, httpx.Client(headers=headers, timeout=15) as client:
+    with (
+        supervised([engine, gateway], tmp_path / "logs") as up,
+        httpx.Client(headers=headers, timeout=DEADLINE_S) as client,
+    ):
 
         def ask() -> httpx.Response:
             return client.post(f"{gateway.url}/v1/chat/completions", json=request)

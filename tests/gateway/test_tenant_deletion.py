@@ -15,7 +15,7 @@ from registry.errors import NotFound
 from registry.names import parse_ref
 from tests.support.admin_calls import Admin
 from tests.support.stack import CHAT, MESSAGES, Stack, open_house, run_stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 TENANTS = ("acme", "globex", "initech")
 KILLED = """
@@ -59,7 +59,7 @@ def test_its_keys_end_at_once_a_stream_goes_on_to_its_end_and_its_adapter_leaves
     stack.faults(token_ms=100)
     body = {"model": "triage", "messages": MESSAGES, "max_tokens": 10, "stream": True}
     headers = {"Authorization": f"Bearer {stack.house.keys['acme']}"}
-    with httpx.stream("POST", stack.url + CHAT, json=body, headers=headers, timeout=15) as answer:
+    with httpx.stream("POST", stack.url + CHAT, json=body, headers=headers, timeout=DEADLINE_S) as answer:
         lines = answer.iter_lines()
         seen = [next(lines)]
         gone = admin.ask("DELETE", "/tenants/acme", params={"actor": "ann"})

@@ -14,7 +14,7 @@ from gateway.samples import samples
 from registry.names import parse_ref
 from registry.service import Registry
 from tests.live.installation import ROOT, Live
-from tests.support.waiting import wait_until_async
+from tests.support.waiting import wait_until, wait_until_async
 
 TICKET, REVIEW = (sample.request for sample in samples(ROOT / "examples"))
 SWAP_REQUESTS, SWAP_CONCURRENCY = 60, 24
@@ -179,16 +179,14 @@ def test_the_engine_renders_conversations_as_the_registered_base_does(live: Live
 
 
 def test_every_answer_is_a_usage_row(live: Live) -> None:
-    deadline = time.monotonic() + 10
     with Registry.open(live.registry_settings()) as registry:
-        while True:
+
+        def served() -> list[dict[str, Any]] | None:
             rows = registry.ledger.recent(500, tenant="acme")
-            served = [row for row in rows if row["outcome"] == "ok" and row["endpoint"] == "chat"]
-            if len(served) >= SWAP_REQUESTS or time.monotonic() > deadline:
-                break
-            time.sleep(0.2)
-        assert len(served) >= SWAP_REQUESTS
-        assert all(row["completion_tokens"] for row in served)
+            found = [row for row in rows if row["outcome"] == "ok" and row["endpoint"] == "chat"]
+            return found if len(found) >= SWAP_REQUESTS else None
+
+        assert all(row["completion_tokens"] for row in wait_until("usage of all answers", served))
         history = registry.adapters.history(parse_ref("acme/triage"))
     assert [move.to_version for move in history] == ["acme/triage@1.0", "acme/triage@1.1"]
 

@@ -19,6 +19,7 @@ from registry.fleet.rows import ControllerLease
 from registry.names import parse_ref
 from registry.service import Registry
 from tests.registry.conftest import Shop
+from tests.support.waiting import DEADLINE_S
 
 CANDIDATE = """
 import sys
@@ -204,7 +205,7 @@ def test_terms_of_candidates_in_several_processes_do_not_overlap(registry: Regis
             assert process.stdin is not None
             process.stdin.write("go\n")
             process.stdin.flush()
-        answers = [process.communicate(timeout=20)[0].strip() for process in processes]
+        answers = [process.communicate(timeout=DEADLINE_S)[0].strip() for process in processes]
     finally:
         for process in processes:
             process.kill()
@@ -228,6 +229,6 @@ def test_a_term_is_renewed_while_somebody_writes_for_it_and_succeeded_only_then(
             successor = pool.submit(registry.leadership.acquire, "second", "there")
             with pytest.raises(TimeoutError):
                 successor.result(0.3)
-        found = successor.result(20)
+        found = successor.result(DEADLINE_S)
     assert found is not None
     assert found.token == lease.token + 1

@@ -16,6 +16,7 @@ from gateway.engines.vllm.launch import EmbeddedEngine
 from registry.bases.names import Naming, judge
 from registry.bases.tool_parser import PARSERS, tool_flags, tool_parser_of
 from tests.support.cli_runner import Run, run
+from tests.support.waiting import DEADLINE_S
 
 __all__ = ["run"]
 CHATML = "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>{% endfor %}"
@@ -106,7 +107,9 @@ def test_the_compose_file_starts_its_engine_with_the_flags_that_were_found(tmp_p
         part.replace("$$", "$").replace("/state/base/tool-flags", str(tmp_path / "tool-flags")) for part in command
     ]
     path = f"{tmp_path}:{os.environ['PATH']}"
-    said = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=True, timeout=10).stdout
+    said = subprocess.run(
+        command, env={"PATH": path}, capture_output=True, text=True, check=True, timeout=DEADLINE_S
+    ).stdout
     assert said.startswith("serve /state/base/served --served-model-name base ")
     assert tuple(said.partition(" --fingerprint-mode none")[2].split()) == tool_flags(parser)
 
@@ -127,7 +130,7 @@ def test_the_documented_engines_start_with_the_parser_and_the_gateway_knows_what
     (tmp_path / "tool-flags").write_text(" ".join(tool_flags(parser)) + "\n")
     script = block.replace("/models/tool-flags", str(tmp_path / "tool-flags"))
     env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    ran = subprocess.run(["sh", "-ec", script], env=env, capture_output=True, text=True, check=True, timeout=10)
+    ran = subprocess.run(["sh", "-ec", script], env=env, capture_output=True, text=True, check=True, timeout=DEADLINE_S)
     engine, register, gateway = ran.stdout.splitlines()
     assert " ".join(("", *tool_flags(parser), "logprobs=")) in engine
     assert ("tool" in engine) is (parser is not None)

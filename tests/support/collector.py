@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 
 @dataclass
@@ -52,7 +52,7 @@ def collector() -> Iterator[Collector]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             data = self.rfile.read(int(self.headers["content-length"]))
-            found.goes_on.wait(30)
+            found.goes_on.wait(DEADLINE_S)
             if found.status == 200:
                 assert self.path == "/v1/traces"
                 if self.headers.get("content-encoding") == "gzip":
@@ -79,4 +79,4 @@ def collector() -> Iterator[Collector]:
         found.goes_on.set()
         server.shutdown()
         server.server_close()
-        thread.join(10)
+        thread.join(DEADLINE_S)

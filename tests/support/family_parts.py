@@ -16,7 +16,7 @@ import psutil
 from loadtest.testing import MockEngine
 from tests.bars.support.gateways import GatewayProcess, gateway_process
 from tests.support.stack import CHAT, MESSAGES, House
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 BETWEEN_REQUESTS_S = 0.02
 """Traffic meets every step of a succession so too, and leaves the machine to what is tested."""
@@ -67,7 +67,7 @@ def family(house: House, mocks: list[MockEngine], *names: str, **settings: Any) 
     settings = {"engine_check_s": 0.2, "catalog_poll_s": 0.1, **settings}
     urls = [mock.url for mock in mocks]
     with (
-        httpx.Client(timeout=20, limits=httpx.Limits(max_keepalive_connections=0)) as http,
+        httpx.Client(timeout=DEADLINE_S, limits=httpx.Limits(max_keepalive_connections=0)) as http,
         gateway_process(house.settings.state_dir, urls, workers=WORKERS, **settings) as gateway,
     ):
         one = Family(house, gateway, http)

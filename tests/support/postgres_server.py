@@ -21,6 +21,7 @@ from sqlalchemy.engine import make_url
 from gateway.serving.children import die_with_parent
 from registry.db import Database
 from tests.support.temporary import files_root
+from tests.support.waiting import DEADLINE_S
 
 START_DEADLINE_S = 30.0
 TEMPLATE = "template_of_tests"
@@ -75,7 +76,7 @@ class PostgresServer:
             return
         self._process.send_signal(signal.SIGINT)  # without waiting for its clients
         try:
-            self._process.wait(10)
+            self._process.wait(DEADLINE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

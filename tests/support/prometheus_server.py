@@ -14,6 +14,7 @@ import httpx
 from gateway.serving.children import child
 from gateway.serving.supervisor import wait_until_up
 from loadtest.ports import free_port
+from tests.support.waiting import DEADLINE_S
 
 PROMETHEUS = shutil.which("prometheus")
 CONFIGURATION = """\
@@ -61,6 +62,6 @@ def prometheus(folder: Path, target: str, key: Path, rules: Path) -> Iterator[Pr
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
     ]
-    with child(command, {}, log) as process, httpx.Client(timeout=15) as http:
+    with child(command, {}, log) as process, httpx.Client(timeout=DEADLINE_S) as http:
         wait_until_up("prometheus", f"{url}/-/ready", process, log, 60.0)
         yield Prometheus(url, http)

@@ -17,7 +17,7 @@ import psutil
 
 from loadtest.testing import free_port
 from tests.support.on_demand import RAY, ROOT
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 START_S = 90.0
 OWN_MOUNTS = ("unshare", "--mount")
@@ -100,7 +100,7 @@ def kill_all(process: subprocess.Popen[bytes]) -> None:
                 one.send_signal(signal.SIGKILL)
             except psutil.Error:
                 continue
-    process.wait(30)
+    process.wait(DEADLINE_S)
 
 
 def _started(folder: Path, home: Path, options: list[str], hidden: Path | None) -> subprocess.Popen[bytes]:

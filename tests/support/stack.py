@@ -327,7 +327,10 @@ def run_gateway(house: House, mocks: list[MockEngine], **settings: Any) -> Itera
         update={"engines": [mock.url for mock in mocks], "port": free_port(), **settings}
     )
     gateway = Gateway(house.settings)
-    with served(gateway) as url, httpx.Client(timeout=15, limits=httpx.Limits(max_keepalive_connections=4)) as http:
+    with (
+        served(gateway) as url,
+        httpx.Client(timeout=DEADLINE_S, limits=httpx.Limits(max_keepalive_connections=4)) as http,
+    ):
         stack = Stack(house, mocks, gateway, url, http)
         if waits:
             stack.wait_ready()

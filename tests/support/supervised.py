@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from gateway.serving.supervisor import Role
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 SUPERVISOR = """
 import json, sys
@@ -102,8 +102,8 @@ class Supervised:
 
     def wait(self) -> str:
         """What was said until the end."""
-        self.process.wait(20)
-        self._reader.join(20)
+        self.process.wait(DEADLINE_S)
+        self._reader.join(DEADLINE_S)
         assert self.process.stdout is not None
         self.process.stdout.close()
         return "".join(self.said)

@@ -22,7 +22,7 @@ from tests.bars.support.gateways import GatewayProcess, gateway_process
 from tests.support.experiment_parts import ADAPTER, Traffic
 from tests.support.postgres_server import postgres_server
 from tests.support.stack import MESSAGES, House, open_house, run_engines
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 STAGES = (REQUESTED, PRELOADING, VERIFIED, FLIPPED, DRAINING, DONE)
 PLAN: dict[str, Any] = {
@@ -99,7 +99,7 @@ def test_what_was_decided_is_carried_out_once(house: House, decision: str, stage
             assert info.state == "rolled_back"
             headers = {"Authorization": f"Bearer {house.keys['acme']}"}
             body = {"model": "acme/triage", "messages": MESSAGES, "max_tokens": 4}
-            answer = httpx.post(f"{second.url}/v1/chat/completions", json=body, headers=headers, timeout=20)
+            answer = httpx.post(f"{second.url}/v1/chat/completions", json=body, headers=headers, timeout=DEADLINE_S)
             assert answer.headers["x-switchyard-model"] == "acme/triage@1.0"
     log = registry.experiments.decisions(made.id)
     assert [line.kind for line in log if line.kind != "hold"] == ["start", "rollback"]

@@ -15,7 +15,7 @@ from registry.training.jobs import JobEvent, JobOrder, TrainingJob
 from tests.support.scripted_child import Script, ScriptedExecutor
 from tests.support.stack import BASE, House, open_house
 from tests.support.training_jobs import chat_rows
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 from trainer.jobs.settings import TrainerSettings
 from trainer.jobs.worker import Worker
 
@@ -66,7 +66,7 @@ class Shop:
             yield worker, executor
         finally:
             worker.stopping.set()
-            thread.join(30)
+            thread.join(DEADLINE_S)
             assert not thread.is_alive()
 
     def wait(self, job: TrainingJob, until: Callable[[TrainingJob], bool]) -> TrainingJob:

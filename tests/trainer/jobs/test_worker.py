@@ -13,7 +13,7 @@ import pytest
 from registry.names import parse_ref
 from registry.training.jobs import LeaseLost
 from tests.support.scripted_child import FINISHED, TRAINED, VALID, Script
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 from tests.trainer.jobs.conftest import Shop
 from trainer.jobs.lines import STOPPED
 from trainer.jobs.states import sweep_states
@@ -95,7 +95,7 @@ def test_a_cancelled_job_has_its_child_killed_at_once_and_writes_nothing_more(sh
         shop.wait_for_event(job, "waiting")
         shop.house.registry.training.order("acme", job.id, "cancel")
         child = executor.children[1]
-        assert child._process.wait(20) == -signal.SIGKILL
+        assert child._process.wait(DEADLINE_S) == -signal.SIGKILL
     assert shop.job(job).status == "cancelled"
     assert shop.house.registry.training.checkpoints(None, job.id, None, 10) == []
 
@@ -163,7 +163,7 @@ def test_a_worker_that_lost_its_job_kills_its_child_and_writes_nothing(shop: Sho
         jobs.release(job.id, holder)  # as if the lease had ended
         claim = jobs.claim("thief", 600.0)
         assert claim is not None
-        assert executor.children[1]._process.wait(20) == -signal.SIGKILL
+        assert executor.children[1]._process.wait(DEADLINE_S) == -signal.SIGKILL
     assert shop.job(job).worker == "thief"
     assert jobs.checkpoints(None, job.id, None, 10) == []
     assert any("lost" in line for line in shop.said)
