@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 TESTS = Path(__file__).parent
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 ASSERTING = {"fail", "raises", "warns", "raise_for_status"}
 """Calls by which a test asserts; so do functions of ours that assert."""
 
 
-@cache
-def trees() -> tuple[tuple[str, ast.Module], ...]:
+Trees = tuple[tuple[str, ast.Module], ...]
+
+
+@pytest.fixture(scope="module")
+def trees() -> Trees:
+    """Of all files; no longer than needed, as who collects garbage would look at a million nodes."""
     return tuple((str(path.relative_to(TESTS)), ast.parse(path.read_text())) for path in sorted(TESTS.rglob("*.py")))
+
+
+def inner(node: ast.AST) -> Iterator[ast.AST]:
+    """Statements right in it, and what has some, such as handlers: an expression has none."""
+    for block in BLOCKS:
+        yield from getattr(node, block, ())
+
+
+def statements(node: ast.AST) -> Iterator[ast.AST]:
+    """It, and all in it, in whatever depth."""
+    todo = [node]
+    while todo:
+        yield (one := todo.pop())
+        todo.extend(inner(one))
 
 
 def called(node: ast.AST) -> set[str]:
@@ -39,16 +59,16 @@ class Seen(NamedTuple):
     """Of one that asserts itself nobody asks: none."""
 
 
-def functions() -> Iterator[Seen]:
-    for file, tree in trees():
-        for node in ast.walk(tree):
+def functions(trees: Trees) -> Iterator[Seen]:
+    for file, tree in trees:
+        for node in statements(tree):
             if isinstance(node, Function):
-                asserts = any(isinstance(one, ast.Assert) for one in ast.walk(node))
+                asserts = any(isinstance(one, ast.Assert) for one in statements(node))
                 yield Seen(node.name, f"{file}:{node.lineno} {node.name}", asserts, set() if asserts else called(node))
 
 
-def test_every_test_asserts_something() -> None:
-    every = list(functions())
+def test_every_test_asserts_something(trees: Trees) -> None:
+    every = list(functions(trees))
     helpers = [one for one in every if not one.name.startswith("test_")]
     asserting = ASSERTING | {one.name for one in helpers if one.asserts}
     while more := {one.name for one in helpers if one.name not in asserting and one.calls & asserting}:
@@ -57,10 +77,10 @@ def test_every_test_asserts_something() -> None:
     assert not [one.where for one in tests if not one.asserts and not one.calls & asserting]
 
 
-def test_every_wait_has_an_end() -> None:
+def test_every_wait_has_an_end(trees: Trees) -> None:
     """A loop that only sleeps, or does nothing, is what `tests.support.waiting` is for; or it is in a time limit."""
     assert not [
-        f"{name}:{loop.lineno} while {ast.unparse(loop.test)}" for name, tree in trees() for loop in endless(tree)
+        f"{name}:{loop.lineno} while {ast.unparse(loop.test)}" for name, tree in trees for loop in endless(tree)
     ]
 
 
@@ -69,8 +89,8 @@ def endless(node: ast.AST) -> Iterator[ast.While]:
         return
     if isinstance(node, ast.While) and all(map(only_waits, node.body)) and "monotonic" not in called(node):
         yield node
-    for child in ast.iter_child_nodes(node):
-        yield from endless(child)
+    for one in inner(node):
+        yield from endless(one)
 
 
 def only_waits(statement: ast.stmt) -> bool:
