@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
-
 TESTS = Path(__file__).parent
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
@@ -16,13 +14,10 @@ ASSERTING = {"fail", "raises", "warns", "raise_for_status"}
 """Calls by which a test asserts; so do functions of ours that assert."""
 
 
-Trees = tuple[tuple[str, ast.Module], ...]
-
-
-@pytest.fixture(scope="module")
-def trees() -> Trees:
-    """Of all files; no longer than needed, as who collects garbage would look at a million nodes."""
-    return tuple((str(path.relative_to(TESTS)), ast.parse(path.read_text())) for path in sorted(TESTS.rglob("*.py")))
+def trees() -> Iterator[tuple[str, ast.Module]]:
+    """Of each file, one at a time: whoever collects garbage would look at a million nodes again and again."""
+    for path in sorted(TESTS.rglob("*.py")):
+        yield str(path.relative_to(TESTS)), ast.parse(path.read_text())
 
 
 def inner(node: ast.AST) -> Iterator[ast.AST]:
@@ -59,16 +54,16 @@ class Seen(NamedTuple):
     """Of one that asserts itself nobody asks: none."""
 
 
-def functions(trees: Trees) -> Iterator[Seen]:
-    for file, tree in trees:
+def functions() -> Iterator[Seen]:
+    for file, tree in trees():
         for node in statements(tree):
             if isinstance(node, Function):
                 asserts = any(isinstance(one, ast.Assert) for one in statements(node))
                 yield Seen(node.name, f"{file}:{node.lineno} {node.name}", asserts, set() if asserts else called(node))
 
 
-def test_every_test_asserts_something(trees: Trees) -> None:
-    every = list(functions(trees))
+def test_every_test_asserts_something() -> None:
+    every = list(functions())
     helpers = [one for one in every if not one.name.startswith("test_")]
     asserting = ASSERTING | {one.name for one in helpers if one.asserts}
     while more := {one.name for one in helpers if one.name not in asserting and one.calls & asserting}:
@@ -77,10 +72,10 @@ def test_every_test_asserts_something(trees: Trees) -> None:
     assert not [one.where for one in tests if not one.asserts and not one.calls & asserting]
 
 
-def test_every_wait_has_an_end(trees: Trees) -> None:
+def test_every_wait_has_an_end() -> None:
     """A loop that only sleeps, or does nothing, is what `tests.support.waiting` is for; or it is in a time limit."""
     assert not [
-        f"{name}:{loop.lineno} while {ast.unparse(loop.test)}" for name, tree in trees for loop in endless(tree)
+        f"{name}:{loop.lineno} while {ast.unparse(loop.test)}" for name, tree in trees() for loop in endless(tree)
     ]
 
 

@@ -66,7 +66,7 @@ def parsed(endpoint: str, raw: bytes, clerk: Clerk | None) -> InferenceRequest:
             if clerk is not None:
                 desk.clerk = clerk
             else:
-                desk.clerk._closed = True
+                desk.clerk.child.is_closed = True
             call = Call(DIALECTS[endpoint], None, None, body, "r", "r")
             return await parse(desk, NOBODY, call, raw, Caps(), NOT_COUNTED)
         finally:

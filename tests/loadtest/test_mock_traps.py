@@ -19,6 +19,8 @@ from tests.loadtest.mock_http import complete, in_batch, load, mock, running, st
 LONG: dict[str, Any] = {"max_tokens": 40, "ignore_eos": True}
 SLOW, QUICK = {"token_ms": 250}, {"token_ms": 1}
 """Milliseconds of a token: streams that are slow first overlap, also where a test is held up for seconds."""
+DYING, ENDLESS = {"token_ms": 50, "death_s": 1.0}, {"max_tokens": 900, "ignore_eos": True}
+"""An engine that hears of its death at the next token, and a stream that nothing but that ends."""
 
 
 async def assert_dead(engine: MockEngine, http: httpx.AsyncClient) -> None:
@@ -30,13 +32,13 @@ async def assert_dead(engine: MockEngine, http: httpx.AsyncClient) -> None:
 
 
 async def test_a_name_loaded_again_while_it_is_in_use_kills_the_engine_at_the_next_load(tmp_path: Path) -> None:
-    async with mock(max_loras=2, max_cpu_loras=8, **SLOW) as (engine, http):
+    async with mock(max_loras=2, max_cpu_loras=8, **DYING) as (engine, http):
         await load(http, "same", write_adapter(tmp_path / "old", seed=1))
-        old = asyncio.create_task(stream_of(http, model="same", **LONG))
+        old = asyncio.create_task(stream_of(http, model="same", **ENDLESS))
         await running(engine, 1)
         await unload(http, "same")
         await load(http, "same", write_adapter(tmp_path / "new", seed=2))
-        new = asyncio.create_task(stream_of(http, model="same", **LONG))
+        new = asyncio.create_task(stream_of(http, model="same", **ENDLESS))
         await running(engine, 2)
         assert (await http.get("/health")).status_code == 200, "both run in one batch, and nothing is wrong yet"
         await load(http, "third", write_adapter(tmp_path / "third", seed=3))
@@ -63,11 +65,11 @@ async def test_a_new_name_for_the_same_folder_harms_nobody(tmp_path: Path) -> No
 
 
 async def test_an_evicted_adapter_whose_folder_is_gone_kills_the_engine(tmp_path: Path) -> None:
-    async with mock(max_loras=2, max_cpu_loras=2, **SLOW) as (engine, http):
+    async with mock(max_loras=2, max_cpu_loras=2, **DYING) as (engine, http):
         for seed, name in enumerate(("gone", "one", "two")):
             await load(http, name, write_adapter(tmp_path / name, seed=seed))
         rmtree(tmp_path / "gone")
-        bystander = asyncio.create_task(stream_of(http, model="two", **LONG))
+        bystander = asyncio.create_task(stream_of(http, model="two", **ENDLESS))
         await running(engine, 1)
         assert (await complete(http, model="gone")).status_code == 500
         assert "EngineCore encountered an issue" in (await bystander)[-2]
