@@ -19,7 +19,8 @@ from tests.loadtest.mock_http import complete, in_batch, load, mock, running, st
 LONG: dict[str, Any] = {"max_tokens": 40, "ignore_eos": True}
 SLOW, QUICK = {"token_ms": 250}, {"token_ms": 1}
 """Milliseconds of a token: streams that are slow first overlap, also where a test is held up for seconds."""
-DYING, ENDLESS = {"token_ms": 50, "death_s": 1.0}, {"max_tokens": 900, "ignore_eos": True}
+DYING = {"token_ms": 50, "death_s": 1.0}
+ENDLESS: dict[str, Any] = {"max_tokens": 900, "ignore_eos": True}
 """An engine that hears of its death at the next token, and a stream that nothing but that ends."""
 
 
