@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 from tests.support.on_demand import MLFLOW
 from tests.support.waiting import wait_until
 

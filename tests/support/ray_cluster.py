@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 from tests.support.on_demand import RAY, ROOT
 from tests.support.waiting import DEADLINE_S, wait_until
 
