@@ -154,7 +154,7 @@ def test_a_child_that_hangs_is_ended(eye: Looking, monkeypatch: pytest.MonkeyPat
 
 def test_a_child_knows_no_setting_of_ours(eye: Looking, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWITCHYARD_STORE_KEY", "secret")
-    eye.close()
+    eye.rest()
     eye.look([tap_of(document("hi"))])
     process = eye.child.process
     assert process is not None
