@@ -78,6 +78,7 @@ SERVES = frozenset({"up", "gateway", "controller", "worker", "trainer"})
 
 def command_called(name: str) -> Any:
     """Import the command of that name: a group, or one function."""
+    from switchyard.missing import name_all_missing
     from switchyard.ordering import write_down_orders
     from switchyard.typed import name_as_typed
 
@@ -90,6 +91,7 @@ def command_called(name: str) -> Any:
         found = single
     command = typer.main.get_command(found)
     name_as_typed(command)
+    name_all_missing(command)
     if name not in SERVES:
         write_down_orders(command)
     command.name = name

@@ -235,6 +235,20 @@ def test_an_unknown_command_is_a_usage_error(run: Run) -> None:
     assert "No such command 'promote'" in outcome.err
 
 
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        (("tariff", "add", "--output", "1"), "Missing 'scope', '--input' and '--source'."),
+        (("cost", "engines", "add", "*"), "Missing 'kind' and '--source'."),
+        (("tariff", "add", "base:x", "--input", "1", "--output", "1"), "Missing option '--source'."),
+    ],
+)
+def test_all_that_is_missing_is_said_at_once(run: Run, typed: tuple[str, ...], sentence: str) -> None:
+    outcome = run(*typed)
+    assert outcome.status == 2
+    assert outcome.err.endswith(f"Error: {sentence}\n")
+
+
 def test_json_output_stays_clean_when_a_command_fails(run: Run, done: Run) -> None:
     done("tenants", "create", "acme")
     outcome = run("tenants", "create", "acme", "--json")

@@ -82,7 +82,8 @@ def where_it_may_be(path: str, web: FastAPI) -> str:
     known = sorted({*BY_PATH, *paths})
     nearest = _nearest(path[:MOST_COMPARED].lower(), known)
     if nearest is None:
-        return f"Served are {', '.join((*BY_PATH, MODELS))}."
+        kept = (f"/v1/{name}" for name in STATE)
+        return f"Served are {', '.join((*BY_PATH, MODELS, *kept))}."
     return f"Did you mean {nearest}?"
 
 

@@ -10,6 +10,7 @@ from registry.days import day_number
 from registry.ledger.open_usage import open_usage
 from registry.limits.budget_report import report_budgets
 from registry.limits.scopes import KEY
+from registry.words import many
 
 NEAR_PERCENT = 90
 USED_UP_PERCENT = 100
@@ -24,7 +25,7 @@ def budget_items(known: Known) -> Iterator[Item]:
         if line.percent is not None and line.percent >= NEAR_PERCENT:
             tenant = _tenant_of(line.scope, known)
             gone = line.percent >= USED_UP_PERCENT
-            refused = f", and {line.refused} requests were refused" if line.refused else ""
+            refused = f", and requests were refused: {line.refused}" if line.refused else ""
             yield Item(
                 "budget_used_up" if gone else "budget_near",
                 "act" if gone else "watch",
@@ -40,19 +41,31 @@ def budget_items(known: Known) -> Iterator[Item]:
 
 def usage_items(known: Known) -> Iterator[Item]:
     """Attempts of the last days that somebody would pay for and that had no price, or of which nobody knows the
-    tokens.
+    tokens. Where nobody has a price yet, that is one thing to decide, and no tenant's.
     """
     first = day_number(known.at_ms) - DAYS + 1
-    for line in open_usage(known.registry.db, first):
-        if line.unpriced:
+    found = open_usage(known.registry.db, first)
+    unpriced = sum(line.unpriced for line in found)
+    if unpriced and not known.catalog.tariffs:
+        yield Item(
+            "usage_unpriced",
+            "watch",
+            "tariff",
+            f"nothing has a price: {many(unpriced, 'attempt')} of the last {DAYS} days are charged to nobody",
+            "give bases or tenants a price, or leave it where nobody is charged; what was served stays without one",
+            _priced("base:NAME"),
+            "/cost",
+        )
+    for line in found:
+        if line.unpriced and known.catalog.tariffs:
             yield Item(
                 "usage_unpriced",
                 "act",
                 f"{line.tenant} {line.model}",
-                f"{line.unpriced} attempts of {line.tenant} on {line.model} in the last {DAYS} days had no price, and "
-                "are charged to nobody",
+                f"{many(line.unpriced, 'attempt')} of {line.tenant} on {line.model} in the last {DAYS} days had no "
+                "price; nobody is charged for that",
                 "give it a price; what was served before stays without one",
-                f"switchyard tariff add tenant:{line.tenant}",
+                _priced(f"tenant:{line.tenant}"),
                 "/cost",
                 tenant=line.tenant,
             )
@@ -61,13 +74,18 @@ def usage_items(known: Known) -> Iterator[Item]:
                 "usage_unsettled",
                 "watch",
                 f"{line.tenant} {line.model}",
-                f"{line.unmetered} attempts of {line.tenant} on {line.model} in the last {DAYS} days ended without a "
-                "count of their tokens",
+                f"{many(line.unmetered, 'attempt')} of {line.tenant} on {line.model} in the last {DAYS} days ended "
+                "without a count of their tokens",
                 "look which processes or engines died; correct what the engine's own log knows",
                 "switchyard ledger reconcile",
                 "/cost",
                 tenant=line.tenant,
             )
+
+
+def _priced(scope: str) -> str:
+    """The command that gives it a price, as it is to be typed."""
+    return f"switchyard tariff add {scope} --input DOLLARS --output DOLLARS --source WHERE"
 
 
 def retirement_items(known: Known) -> Iterator[Item]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -19,6 +20,9 @@ from switchyard.commands.versions import effect_of, print_published, state_of, t
 from switchyard.console import print_json, print_table, say
 from switchyard.options import JsonFlag
 from switchyard.registry_access import open_registry
+
+if TYPE_CHECKING:
+    from registry.service import Registry
 
 adapters = typer.Typer(add_completion=False, no_args_is_help=True, help="Publish, list and promote adapter versions.")
 
@@ -49,6 +53,7 @@ def list_adapters(
     with open_registry() as registry:
         versions = registry.adapters.all(tenant)
         gates = registry.gates.standings()
+        bases = _base_names(registry)
     if json_output:
         print_json([{**version_fields(version), "gate": gates.get(version.id)} for version in versions])
         return
@@ -60,7 +65,7 @@ def list_adapters(
                 traffic_of(version),
                 version.facts["rank"],
                 f"{version.facts['size_bytes'] / 1e6:.1f} MB",
-                version.base_digest[7:19],
+                bases.get(version.base_digest, version.base_digest[7:19]),
                 when(version.created_at_ms),
                 gates.get(version.id),
                 state_of(version),
@@ -77,6 +82,7 @@ def show(name: str = Adapter, json_output: bool = JsonFlag) -> None:
     with open_registry() as registry:
         version = registry.adapters.get(parse_ref(name))
         gate = registry.gates.standings([version.id]).get(version.id)
+        bases = _base_names(registry)
     if json_output:
         print_json({**version_fields(version), "gate": gate})
         return
@@ -85,7 +91,7 @@ def show(name: str = Adapter, json_output: bool = JsonFlag) -> None:
         "aliases": traffic_of(version),
         "state": f"quarantined: {version.quarantined}" if version.quarantined else state_of(version),
         "manifest": version.manifest_digest,
-        "base": version.base_digest,
+        "base": ", ".join(filter(None, (bases.get(version.base_digest), version.base_digest))),
         "published": when(version.created_at_ms),
         "effect": effect_of(version),
         "gate": gate,
@@ -93,6 +99,11 @@ def show(name: str = Adapter, json_output: bool = JsonFlag) -> None:
         **{f"lineage.{key}": value for key, value in version.lineage.items() if key != "recipe"},
     }
     print_table(("FIELD", "VALUE"), fields.items())
+
+
+def _base_names(registry: Registry) -> dict[str, str]:
+    """Digest → public name."""
+    return {one.digest: one.name for one in registry.bases.all()}
 
 
 @adapters.command()

@@ -11,7 +11,7 @@ from switchyard.options import JsonFlag, UrlOption
 
 
 def residency(url: str | None = UrlOption, json_output: bool = JsonFlag) -> None:
-    """Show which version lives on which engine: its requests there; `home` where it should live and does not."""
+    """Show which version lives on which engine, with what it has in flight; `home`: it should live there."""
     from gateway.admin_client import admin_client
 
     with admin_client(url) as admin:
@@ -34,5 +34,5 @@ def _cell(cell: Mapping[str, Any] | None) -> str | None:
     if cell is None:
         return None
     if cell["resident"]:
-        return str(cell["in_flight"])
+        return f"{cell['in_flight']} in flight" if cell["in_flight"] else "there"
     return "home" if cell["home"] else None

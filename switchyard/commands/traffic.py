@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from registry.days import when
+from registry.words import many
 from switchyard.console import print_json, print_table, say
 from switchyard.options import JsonFlag, UrlOption
 from switchyard.sparks import spark
@@ -41,12 +42,23 @@ def traffic(
         print_json(document)
         return
     say(
-        f"gateway {document['gateway']}, {document['workers']} workers, counted since {when(document['since_ms'])}; "
-        f"steps of {document['step_s']} s"
+        f"gateway {document['gateway']}, {many(document['workers'], 'worker')}, "
+        f"counted since {when(document['since_ms'])}; steps of {document['step_s']} s"
     )
     say()
     print_table(
-        (by.upper(), "REQUESTS", "ERRORS", "TTFT P50", "P95", "BETWEEN TOKENS P50", "P95", "TOKENS", "COST", "LATELY"),
+        (
+            by.upper(),
+            "REQUESTS",
+            "ERRORS",
+            "TTFT P50",
+            "P95",
+            "BETWEEN TOKENS P50",
+            "P95",
+            "TOKENS",
+            "CHARGED",
+            "LATELY",
+        ),
         (_row(line) for line in document["lines"]),
         empty="no request has ended since",
     )

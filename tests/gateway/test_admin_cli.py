@@ -122,13 +122,13 @@ def test_a_drain_that_takes_too_long_says_how_much_is_left(shop: House, command:
         assert long.result().status_code == 200
 
 
-def test_residency_shows_requests_where_a_version_is_and_home_where_it_should_be(shop: House, command: Command) -> None:
+def test_residency_says_where_a_version_is_and_home_where_it_should_be(shop: House, command: Command) -> None:
     with run_stack(shop) as stack:
         stack.wait_resident("acme/triage@1.0")
         done = at(stack, command)
         header, row = done("residency").out.splitlines()
         assert stack.engine.url.removeprefix("http://") in header
-        assert row.split() == ["acme/triage@1.0", "1", "0"]
+        assert row.split() == ["acme/triage@1.0", "1", "there"]
         (line,) = done("residency", "--json").document["rows"]
         assert line["engines"][stack.engine.url]["resident"] is True
 

@@ -177,11 +177,25 @@ def test_usage_without_a_price_or_a_count_is_told_for_seven_days(shop: House) ->
     times = {"started_at_ms": at_ms, "finished_at_ms": at_ms}
     lost = {"outcome": "lost", "prompt_tokens": None, "cached_tokens": None, "completion_tokens": None}
     shop.registry.ledger.record([usage_row("1-1", **times), usage_row("2-1", **times, **lost)])
+    shop.registry.tariffs.add("tenant:globex", input_dollars="1", output_dollars="1", source="a list")
     items = found(shop)
     assert set(items) == {"usage_unpriced", "usage_unsettled"}
-    assert items["usage_unpriced"].said.startswith("1 attempts of acme on acme/triage@1.0 in the last 7 days had no")
+    assert items["usage_unpriced"].said.startswith("1 attempt of acme on acme/triage@1.0 in the last 7 days had no")
     assert items["usage_unsettled"].severity == "watch"
     assert found(shop, later_ms=7 * DAY_MS) == {}
+
+
+def test_that_nothing_has_a_price_yet_is_told_once_and_as_no_emergency(shop: House) -> None:
+    at_ms = now_ms()
+    for number, tenant in enumerate(("acme", "globex")):
+        shop.registry.ledger.record(
+            [usage_row(f"{number}-1", tenant=tenant, started_at_ms=at_ms, finished_at_ms=at_ms)]
+        )
+    (item,) = (one for one in attention_of(known(shop)) if one.kind == "usage_unpriced")
+    assert (item.severity, item.tenant) == ("watch", None)
+    assert item.said == "nothing has a price: 2 attempts of the last 7 days are charged to nobody"
+    assert item.command is not None
+    assert "--input DOLLARS --output DOLLARS --source WHERE" in item.command
 
 
 def test_a_model_that_ends_soon_at_its_vendor_is_told(shop: House) -> None:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
 
+from registry.words import many
 from trainer.data.answers import Kind, ends, is_broken, is_long, json_value, kind_of
-from trainer.data.findings import Finding, finding, many
+from trainer.data.findings import Finding, finding
 from trainer.data.near import compared_share, near_groups
 from trainer.data.overlap import Row, normal
 from trainer.data.read import Dataset

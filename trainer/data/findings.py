@@ -37,11 +37,6 @@ def tell(watch: Watch, findings: Iterable[Finding]) -> None:
         watch.say(one.sentence, level="info" if one.level == "info" else "warn", data=data)
 
 
-def many(count: int, one: str) -> str:
-    """`1 row`, `2 rows`."""
-    return f"{count:,} {one}{'' if count == 1 else 's'}"
-
-
 def finding(level: Level, code: str, text: str, lines: Iterable[int] = ()) -> Finding:
     """With the first few of the lines."""
     return Finding(level, code, tuple(sorted(set(lines))[:MAX_LINES]), text)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from trainer.data.findings import Finding, finding, many
+from registry.words import many
+from trainer.data.findings import Finding, finding
 from trainer.data.overlap import Row
 from trainer.errors import TrainerError
 
