@@ -40,7 +40,10 @@ def reserved(registry: Registry, since_ms: int) -> None:
 
 def test_costs_are_added_ended_and_shown_and_the_bill_says_what_is_missing(run: Run) -> None:
     add = ("cost", "engines", "add", "*", "on_demand", "--hourly", "2.74", "--source", "an offer")
-    assert "$2.74 an hour (on_demand)" in run(*add).out
+    said = run(*add).out
+    assert "$2.74 an hour (on_demand)" in said
+    assert f"for all of it: --from {date_of(now_ms() // DAY_MS)}" in said
+    assert "for all of it" not in run(*add).out, "only the first one leaves a gap"
     assert "hourly · gpus" in run("cost", "engines", "list").out
     assert "nothing more" in run("cost", "engines", "end", "*", "--source", "given back").out
     assert run("cost", "bill", "--json").document["bill"] == "0"

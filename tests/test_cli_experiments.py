@@ -55,7 +55,8 @@ def test_a_version_alone_begins_an_experiment_that_says_what_it_will_do(shop: Ru
         "ramp: 1 % (10 min and 20 units) → 5 % (15 min and 50 units) → 25 % (15 min and 200 units) → "
         "50 % (15 min and 200 units) → 100 % (10 min)",
         "what stays together: the conversation; everybody is in it",
-        "wins by: errors at most 0.02 worse (lower is better), 10 min of each unit, 0.05 error at any time",
+        "wins by: errors at most 0.02 worse (lower is better), 10 min of each unit",
+        "how sure: it would win wrongly in at most 5 % of experiments, whenever one looks",
         "guarded by: errors at most 0.02 worse, latency_p95 at most 50 % worse, empty at most 0.02 worse",
         "when it wins: it is promoted; on harm: all traffic goes back to 1.0",
         "ends without a verdict after 14 days, or 100000 units",
@@ -86,7 +87,8 @@ def test_a_plan_in_a_file_says_more_and_a_dry_run_does_nothing(shop: Run, run: R
         "ramp: 10 % (2 h)",
         f"what stays together: the conversation; in it: by keys {key}, with metadata plan pro or team; "
         "5 % are held out of all experiments",
-        "wins by: accepted better (higher is better), 10 min of each unit, 0.05 error at any time",
+        "wins by: accepted better (higher is better), 10 min of each unit",
+        "how sure: it would win wrongly in at most 5 % of experiments, whenever one looks",
         "guarded by: latency_p95 at most 25 % worse",
         "when it wins: it waits for you; on harm: all traffic goes back to 1.0",
         "ends without a verdict after 2 days, or 100000 units, or $50",

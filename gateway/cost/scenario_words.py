@@ -16,7 +16,9 @@ SELF_HOSTED = "self-hosted"
 
 
 def dollars(nano: Fraction | int) -> str:
-    """To the cent, half up, as people write it: `$45,000`, `$0.75`."""
+    """To the cent, half up, as people write it: `$45,000`, `$0.75`; `under $0.01` for less than half of one."""
+    if 0 < nano < CENT / 2:
+        return "under $0.01"
     cents = _cents(nano)
     sign, cents = ("-" if cents < 0 else ""), abs(cents)
     return f"{sign}${cents // 100:,}" + (f".{cents % 100:02d}" if cents % 100 else "")

@@ -32,7 +32,8 @@ def plan_said(plan: Plan, adapter: str, alias: str) -> Iterator[str]:
     yield f"what stays together: the {_UNITS[plan.unit]}; {_audience(plan.audience)}{_holdout(plan)}"
     if plan.unit == WINDOW:
         yield from _windows(plan)
-    yield f"wins by: {_judged(plan) if plan.judged else _goal(plan)}, {plan.alpha:g} error at any time"
+    yield f"wins by: {_judged(plan) if plan.judged else _goal(plan)}"
+    yield f"how sure: {them} would win wrongly in at most {100 * plan.alpha:g} % of experiments, whenever one looks"
     yield from _copies(plan)
     yield f"guarded by: {', '.join(_guard(one) for one in plan.guardrails) or 'nothing'}"
     yield f"when {them} wins: {_ENDS['on_win', plan.on_win]}; on harm: {_harm(plan)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from registry.days import day_ms, when
+from registry.days import date_of, day_ms, day_number, when
 from switchyard.commands.figures import dollars
 from switchyard.console import actor, print_done, print_json, print_table, say
 from switchyard.options import JsonFlag
@@ -97,6 +97,9 @@ def _add(
     begins = when(line.said.effective_from_ms)
     what = f"${dollars(line.said.nano_per_hour)} an hour ({kind})" if line.costs else "nothing more"
     print_done(line, f"{scope}: {what} from {begins}", json_output)
+    if line.costs and effective_from is None and line.seq == 1 and not json_output:
+        today = date_of(day_number(line.said.effective_from_ms))
+        say(f"what ran today before then has no cost, and today's reports say so; for all of it: --from {today}")
 
 
 @engines.command("list")

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.cost.cases import Terms, case_of
 from gateway.cost.scenario import Case, Listed, Scenario, compare
-from gateway.cost.scenario_words import document, notes, percents, retirement_said, verdict_said
+from gateway.cost.scenario_words import document, dollars, notes, percents, retirement_said, verdict_said
 from registry.errors import InvalidInput
 from registry.money import NANO, dollars_to_nano
 from registry.prices.baseline_infos import BaselineInfo, Claim, ComponentPrice, PricePeriod, State
@@ -162,3 +162,7 @@ def test_a_gpu_is_priced_by_the_hour_or_the_month_and_a_dearer_training_is_paid_
 def test_a_share_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match=r"cached_share is .* expected a share"):
         case_of(Case(), Terms(cached_share=text))
+
+
+def test_less_than_half_a_cent_is_not_nothing() -> None:
+    assert [dollars(nano) for nano in (0, 1, 4_999_999, 5_000_000)] == ["$0", "under $0.01", "under $0.01", "$0.01"]
