@@ -78,6 +78,7 @@ SERVES = frozenset({"up", "gateway", "controller", "worker", "trainer"})
 
 def command_called(name: str) -> Any:
     """Import the command of that name: a group, or one function."""
+    from switchyard.help_text import let_flow
     from switchyard.missing import name_all_missing
     from switchyard.ordering import write_down_orders
     from switchyard.typed import name_as_typed
@@ -92,6 +93,7 @@ def command_called(name: str) -> Any:
     command = typer.main.get_command(found)
     name_as_typed(command)
     name_all_missing(command)
+    let_flow(command)
     if name not in SERVES:
         write_down_orders(command)
     command.name = name

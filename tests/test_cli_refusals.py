@@ -249,6 +249,13 @@ def test_all_that_is_missing_is_said_at_once(run: Run, typed: tuple[str, ...], s
     assert outcome.err.endswith(f"Error: {sentence}\n")
 
 
+def test_a_paragraph_of_help_is_broken_by_the_terminal_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    said = run("usage", "--help").out
+    assert "INVALID (an engine said so; `rejected` in JSON). Those that were REFUSED" in said
+    assert "those of its scope that would begin no earlier" in run("tariff", "--help").out
+
+
 def test_json_output_stays_clean_when_a_command_fails(run: Run, done: Run) -> None:
     done("tenants", "create", "acme")
     outcome = run("tenants", "create", "acme", "--json")
