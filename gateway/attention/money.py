@@ -10,6 +10,7 @@ from registry.days import day_number
 from registry.ledger.open_usage import open_usage
 from registry.limits.budget_report import report_budgets
 from registry.limits.scopes import KEY
+from registry.prices.unpriced import has_price
 from registry.words import many
 
 NEAR_PERCENT = 90
@@ -41,7 +42,7 @@ def budget_items(known: Known) -> Iterator[Item]:
 
 def usage_items(known: Known) -> Iterator[Item]:
     """Attempts of the last days that somebody would pay for and that had no price, or of which nobody knows the
-    tokens. Where nobody has a price yet, that is one thing to decide, and no tenant's.
+    tokens. Where nothing has a price yet, that is one thing to decide, and no tenant's; what has one by now is none.
     """
     first = day_number(known.at_ms) - DAYS + 1
     found = open_usage(known.registry.db, first)
@@ -57,7 +58,8 @@ def usage_items(known: Known) -> Iterator[Item]:
             "/cost",
         )
     for line in found:
-        if line.unpriced and known.catalog.tariffs:
+        decides = known.catalog.tariffs and not has_price(known.catalog, line.tenant, line.model)
+        if line.unpriced and decides:
             yield Item(
                 "usage_unpriced",
                 "act",

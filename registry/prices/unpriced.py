@@ -28,6 +28,18 @@ def unpriced_models(catalog: Catalog, scope: str) -> list[str]:
     return sorted(models)
 
 
+def has_price(catalog: Catalog, tenant: str, model: str) -> bool:
+    """Whether requests of the tenant for a base, or `tenant/adapter[@version]`, have a price now."""
+    name, _, number = model.partition("@")
+    if any(_priced(catalog, scope) for scope in (f"{TENANT}:{tenant}", f"{ADAPTER}:{name}", f"{BASE}:{name}")):
+        return True
+    owner, _, adapter = name.partition("/")
+    entry = catalog.adapters.get((owner, adapter))
+    versions = () if entry is None else entry.versions.values()
+    digests = {version.base_digest for version in versions if number in ("", version.number)}
+    return any(base.digest in digests and _priced(catalog, f"{BASE}:{base.name}") for base in catalog.bases.values())
+
+
 def _priced(catalog: Catalog, scope: str) -> bool:
     at_ms = now_ms()
     return any(price.effective_from_ms <= at_ms for price in catalog.tariffs.get(scope, ()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -38,7 +39,8 @@ def print_outcome(found: Evaluation, certificate: CertificateInfo, *, json_outpu
         print_json({**evaluation_fields(found), "certificate": certificate})
         return
     print_evaluation(found)
-    print_certificate(certificate)
+    _print_certificate(certificate)
+    say(*what_follows(certificate.verdict, certificate.candidate, found.items))
 
 
 def print_evaluation(found: Evaluation) -> None:
@@ -81,13 +83,26 @@ def _judging(metric: str, judging: Judging) -> str:
     return f"{metric} by {judging.model}: {won}; {judging.flipped:.0%} turned with the order{bias}{lost}"
 
 
-def print_certificate(certificate: CertificateInfo) -> None:
-    """The gate's word, and what to do with it."""
+def _print_certificate(certificate: CertificateInfo) -> None:
     say("", f"verdict: {certificate.verdict}")
     say(*(f"  {reason}" for reason in certificate.document["reasons"]))
     say(f"certificate {certificate.digest}")
-    if certificate.verdict in ("passed", "measured"):
-        say(f"serve it: switchyard adapters promote {certificate.candidate}")
+
+
+def what_follows(verdict: str, candidate: str, items: Sequence[Item]) -> list[str]:
+    """What to do with a version: nobody is told to serve what was just measured to be worse."""
+    words = {item.metric: item.word for item in items}
+    worse = [metric for metric, word in words.items() if word == "worse"]
+    command = f"switchyard adapters promote {candidate}"
+    if verdict == "passed":
+        return [f"serve it: {command}"]
+    if verdict != "measured":
+        return []
+    if worse:
+        return [f"it is worse by {', '.join(worse)}: leave what is in production"]
+    if "better" in words.values():
+        return [f"serve it: {command}"]
+    return [f"it is not shown to be better: more rows may tell (--rows); to serve it all the same: {command}"]
 
 
 def _cells(name: str, item: Item) -> tuple[object, ...]:

@@ -182,6 +182,8 @@ def test_usage_without_a_price_or_a_count_is_told_for_seven_days(shop: House) ->
     assert set(items) == {"usage_unpriced", "usage_unsettled"}
     assert items["usage_unpriced"].said.startswith("1 attempt of acme on acme/triage@1.0 in the last 7 days had no")
     assert items["usage_unsettled"].severity == "watch"
+    shop.registry.tariffs.add("base:tiny", input_dollars="1", output_dollars="1", source="a list")
+    assert set(found(shop)) == {"usage_unsettled"}, "of what has a price by now nothing is to be decided"
     assert found(shop, later_ms=7 * DAY_MS) == {}
 
 
