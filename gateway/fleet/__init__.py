@@ -27,8 +27,9 @@ mirror.
   workers, and the tenant that has least for its weight is next. The controller tells workers their shares.
 * Slots are counted by us too (`slots.py`): vLLM runs --max-loras adapters at a time, and a request is sent when its
   adapter is one of them. Whoever runs fewest is next, and one slot is kept for tenants that run none. A worker alone
-  gives them out itself, else the controller does (`shared_slots.py`). Loads go by turns of tenants (`load_queue.py`),
-  and room for one is made by the tenant that holds most (`eviction.py`).
+  gives them out itself, else the controller does (`shared_slots.py`). A proof that no request waits for has one of a
+  worker (`proof_slots.py`). Loads go by turns of tenants (`load_queue.py`), and room for one is made by the tenant
+  that holds most (`eviction.py`).
 * States of an engine: `new`, `up`, `slow` (missed a check, may be busy), `draining` (by order), `hung` (requests on
   it, no step and no byte for `SWITCHYARD_ENGINE_HUNG_AFTER_S`, and a probe that is not answered), `down`, `starting`
   (it answers again, and is being met: requests wait for it as for a cold load, when no other engine serves their

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import time
 
-from gateway.fleet.hub import Hub
+from gateway.fleet.hub import Hub, There, is_there
 
 NEW_S = 0.3
 """Shorter than others wait for a place."""
@@ -43,3 +43,7 @@ class Arrivals:
     def forget(self, url: str) -> None:
         """An engine has booted."""
         self._came_s = {key: at for key, at in self._came_s.items() if key[0] != url}
+
+    def keep_what_is(self, there: There) -> None:
+        """Forget what is on no engine any more."""
+        self._came_s = {key: at for key, at in self._came_s.items() if is_there(there, key)}

@@ -42,7 +42,8 @@ from gateway.fleet.engine_checks import EngineChecks
 from gateway.fleet.engine_set import EngineSet
 from gateway.fleet.hub import Hub
 from gateway.fleet.load_record import LoadRecord
-from gateway.fleet.loading import Loading, LoadLimits, Term
+from gateway.fleet.load_turns import LoadLimits
+from gateway.fleet.loading import Loading, Proof, Term
 from gateway.fleet.placement import Placement, claims_in
 from gateway.fleet.publication import Publication
 from gateway.fleet.requests import Errands, WorkerRequests
@@ -131,6 +132,7 @@ class Controller:
         self.checks = EngineChecks(self, catalog, settings.check_interval_s)
         record, claims = LoadRecord(self.sampling, self.traffic.fleet), claims_in(catalog, self.swaps.versions)
         self.loading = Loading(registry, hub, term, claims, self, record, limits=settings.loads, tracing=tracing)
+        self.proof_slots = self.loading.proof_slots
         self.placement = Placement(
             engines,
             catalog,
@@ -195,9 +197,9 @@ class Controller:
         return self._publication.snapshot(self.engines)
 
     async def ensure(
-        self, engine_url: str, version: VersionEntry, *, for_swap: bool = False, proven: bool = True
+        self, engine_url: str, version: VersionEntry, *, for_swap: bool = False, proof: Proof = Proof.IN_TURN
     ) -> None:
-        """Make a version resident on an engine, or have it there at all if it need not be `proven`; callers who ask at
+        """Make a version resident on an engine, or have it there at all if its proof comes later; callers who ask at
         once share one load. Raises `ColdAdapterFailed`.
 
         A swap has every probe replayed, and may use the place that is kept free for it. An engine that this controller
@@ -209,7 +211,7 @@ class Controller:
         if engine is None or not engine.health.serves:
             fault = engine.health.fault if engine is not None else "unknown"
             raise ColdAdapterFailed(f"the engine is down ({fault})", permanent=False)
-        await self.loading.ensure(engine, version, for_swap=for_swap, proven=proven)
+        await self.loading.ensure(engine, version, for_swap=for_swap, proof=proof)
         self.publish()  # it may have got there this moment: who is told that it is there must find it in its view
 
     def _share(self) -> None:

@@ -88,6 +88,5 @@ class Departures:
             await controller.checks.stop(engine)
             await controller.books.part_with(engine)
             controller.sampling.forget(engine)
-            controller.hub.forget(engine.url)
         finally:  # the term may end meanwhile, and closes only what is in the set
             await engine.close()

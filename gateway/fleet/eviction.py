@@ -23,20 +23,23 @@ class Claims:
     """Number of those that have adapters."""
 
 
-def first_to_go(idle_s: Mapping[int, float], resident: Collection[int], tenant: str, claims: Claims) -> int | None:
+def first_to_go(
+    idle_s: Mapping[int, float], resident: Collection[int], tenant: str, claims: Claims, left: Collection[int] = ()
+) -> int | None:
     """Of the `resident` versions on which nothing runs, given with the seconds since their last use, the one that makes
-    room for an adapter of `tenant`; `None` when all are kept.
+    room for an adapter of `tenant`; `None` when all are kept. `left` are those that an earlier controller has left.
 
-    First what is spare, then what has rested for long; else it is one of the tenant that then has most, so that who
-    loads much takes places from itself. Of these the one that has rested longest.
+    First what was left, as nobody has asked this controller for it; then what is spare, then what has rested for long;
+    else it is one of the tenant that then has most, so that who loads much takes places from itself. Of these the one
+    that has rested longest.
     """
     kept, spare = claims.kept(), claims.spare()
     number = Counter(claims.tenant_of(version_id) for version_id in resident)
     number[tenant] += 1
 
-    def rank(version_id: int) -> tuple[bool, bool, int, float, int]:
+    def rank(version_id: int) -> tuple[bool, bool, bool, int, float, int]:
         rests_s = idle_s[version_id]
         most = 0 if rests_s > RECENT_S else -number[claims.tenant_of(version_id)]
-        return version_id not in spare, rests_s <= RECENT_S, most, -rests_s, version_id
+        return version_id not in left, version_id not in spare, rests_s <= RECENT_S, most, -rests_s, version_id
 
     return min((one for one in idle_s if one not in kept), key=rank, default=None)

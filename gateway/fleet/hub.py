@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,14 @@ MAX_UNSENT_BYTES = 1 << 26
 """A worker that has not read so much is cut off; it will link anew and be told everything."""
 MOST_STRANGERS = 32
 """Who has linked and proven nothing yet. One more takes the place of the first, who had the longest time for it."""
+There = Mapping[str, Callable[[int], bool]]
+"""URL of each engine of the fleet → whether a version, by its id, is on it."""
+
+
+def is_there(there: There, key: tuple[str, int]) -> bool:
+    """Whether the engine of that URL is in the fleet, and has the version of that id."""
+    url, version = key
+    return url in there and there[url](version)
 
 
 @dataclass(slots=True)
@@ -227,10 +235,10 @@ class Hub:
         self.on_report()
         self._wake_waiters()
 
-    def forget(self, url: str) -> None:
-        """An engine has left the fleet."""
-        self.heard_s.pop(url, None)
-        self.last_used_s = {key: used_s for key, used_s in self.last_used_s.items() if key[0] != url}
+    def keep_what_is(self, there: There) -> None:
+        """Forget what workers have told of engines and versions after these had gone."""
+        self.heard_s = {url: heard_s for url, heard_s in self.heard_s.items() if url in there}
+        self.last_used_s = {key: used_s for key, used_s in self.last_used_s.items() if is_there(there, key)}
 
     def newcomers(self, younger_than_s: float) -> set[str]:
         """Ids of workers that linked so recently that the registry may not know them yet."""

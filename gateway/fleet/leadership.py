@@ -18,7 +18,7 @@ from gateway.fleet.channel import link_key
 from gateway.fleet.controller import Controller, ControllerSettings
 from gateway.fleet.engine_set import EngineSet
 from gateway.fleet.hub import Hub
-from gateway.fleet.loading import LoadLimits
+from gateway.fleet.load_turns import LoadLimits
 from gateway.fleet.sources import AdminSource, EngineSource, FixedSource, declared_fleet
 from gateway.fleet.wire import MAX_UNIX_PATH, Address
 from gateway.identity import Identity

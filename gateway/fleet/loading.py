@@ -7,11 +7,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
-from typing import NamedTuple, Protocol
-from weakref import WeakKeyDictionary
+from enum import Enum
+from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -19,10 +16,10 @@ from gateway.engines.faults import FAILS, EngineFault
 from gateway.engines.managed import ManagedEngine
 from gateway.fleet.arrivals import Arrivals
 from gateway.fleet.eviction import Claims, first_to_go
-from gateway.fleet.hub import Hub
-from gateway.fleet.load_pace import LoadPace, others_run
-from gateway.fleet.load_queue import LoadQueue, no_pause
+from gateway.fleet.hub import Hub, There, is_there
 from gateway.fleet.load_record import LoadRecord
+from gateway.fleet.load_turns import SWAPS, LoadLimits, LoadTurns
+from gateway.fleet.proof_slots import ProofSlots
 from gateway.fleet.view import ColdAdapterFailed
 from registry.catalog.snapshot import VersionEntry
 from registry.errors import RegistryError
@@ -35,24 +32,19 @@ CLEAR_TIMEOUT_S = 5.0
 PLACE_TIMEOUT_S = 1.0
 """How long it waits for any adapter to fall idle while requests run on all of them: another engine may have a place."""
 PRELOAD_RETRY_S = 15.0
-SWAPS = ""
-"""In place of a tenant where turns are taken: what an operator waits for is nobody's share, and does not pause."""
 
 
-class LoadLimits(NamedTuple):
-    """Of each tenant on each engine."""
+class Proof(Enum):
+    """When what is loaded is proven, which needs a slot of the engine."""
 
-    queued: int = 64
-    """Loads that wait for their turn."""
-    share: float = 0.2
-    """Of the engine's time, that its loads take while others' requests run there."""
-
-
-class _Turns(NamedTuple):
-    """Whose load is next on an engine, and how soon."""
-
-    queue: LoadQueue
-    pace: LoadPace
+    LATER = "later"
+    """When who asks for the load has one, and asks again."""
+    AT_ONCE = "at once"
+    """Who asks has one."""
+    IN_TURN = "in turn"
+    """It waits for one in its tenant's turn: an operator waits for it."""
+    IF_FREE = "if free"
+    """Only if nobody waits for one; else another time."""
 
 
 class Term(Protocol):
@@ -108,35 +100,37 @@ class Loading:
         self._term = term
         self._claims = claims
         self._controller = controller
-        self._limits = limits
         self._tracing = tracing
         self._record = record
-        self._turns: WeakKeyDictionary[ManagedEngine, _Turns] = WeakKeyDictionary()
         self._not_before: dict[tuple[str, int], float] = {}
         """When a failed preload may be tried again; requests and swaps do not wait for it."""
         self._unproven_s: dict[tuple[str, int], float] = {}
         """Seconds that loads took whose requests have not asked for a proof yet."""
         self._arrivals = Arrivals(hub)
+        self.proof_slots = ProofSlots(hub)
+        self.turns = LoadTurns(hub, claims, limits)
 
     async def ensure(
-        self, engine: ManagedEngine, version: VersionEntry, *, for_swap: bool, proven: bool = True
+        self, engine: ManagedEngine, version: VersionEntry, *, for_swap: bool, proof: Proof = Proof.IN_TURN
     ) -> None:
-        """Return when the version is resident, or on the engine at all if it need not be `proven`; callers who ask at
+        """Return when the version is resident, or on the engine at all if its proof comes later; callers who ask at
         once share one load. Raises `ColdAdapterFailed`.
 
         A version in quarantine is loaded for nobody: who asks has not seen the newest catalog.
         """
         if version.quarantined is not None:
             raise ColdAdapterFailed(f"{version.name} is quarantined: {version.quarantined}", permanent=True)
-        held = engine.residency
-        while not (held.holds(version.id, fully_proven=for_swap) if proven else held.has(version.id)):
+        held, later = engine.residency, proof is Proof.LATER
+        while not (held.has(version.id) if later else held.holds(version.id, fully_proven=for_swap)):
             if reason := engine.bars.reason(version.id):
                 raise ColdAdapterFailed(f"{version.name} is not loaded on this engine now: {reason}", permanent=False)
             load = self.tasks.get((engine.url, version.id))
             if load is None or load.done():  # a finished one stays in the table until the loop's next turn
                 if not for_swap and not held.has(version.id):
                     self._require_room_in_queue(engine, version.tenant)
-                load = self.start(engine, version, for_swap, proves=proven)
+                load = self.start(engine, version, for_swap=for_swap, proof=proof)
+            elif proof is Proof.AT_ONCE:
+                self.proof_slots.is_had(engine.url, version.id)
             await asyncio.wait((load,))  # a caller that goes away must not cancel the load that others wait for
             if load.cancelled():  # before its first step, so that it could not say so itself
                 raise ColdAdapterFailed(f"the load was given up; the engine is {engine.health.state}", permanent=False)
@@ -147,21 +141,26 @@ class Loading:
         return sum(where == url for where, _ in self.tasks)
 
     def may_preload(self, engine: ManagedEngine, version: VersionEntry) -> bool:
-        """Whether a load that nobody waits for should begin: none runs, none has failed just now, it is not there for
-        requests that wait for a slot, and its tenant need not pause, as others' would wait behind it.
+        """Whether a load that nobody waits for should begin: none runs, none has failed or found no slot for its proof
+        just now, and its tenant need not pause, as others' would wait behind it.
         """
         key = (engine.url, version.id)
-        if key in self._unproven_s and engine.residency.has(version.id):
-            return False
         late_enough = time.monotonic() >= self._not_before.get(key, 0.0)
         idle = key not in self.tasks and late_enough and engine.bars.reason(version.id) is None
-        return idle and not self._pause_s(engine, version.tenant)
+        return idle and not self.turns.pause_s(engine, version.tenant)
 
     def forget_failures(self, url: str) -> None:
         """The engine has booted: what failed before may be tried at once."""
         self._not_before = {key: at for key, at in self._not_before.items() if key[0] != url}
         self._unproven_s = {key: seconds for key, seconds in self._unproven_s.items() if key[0] != url}
         self._arrivals.forget(url)
+
+    def keep_what_is(self, there: There) -> None:
+        """Forget what is on no engine any more, however it went, and failures that hold nothing up."""
+        now = time.monotonic()
+        self._not_before = {key: at for key, at in self._not_before.items() if at > now}
+        self._unproven_s = {key: seconds for key, seconds in self._unproven_s.items() if is_there(there, key)}
+        self._arrivals.keep_what_is(there)
 
     def give_up(self, engine: ManagedEngine) -> None:
         """End every load on an engine from which no answer will come, so that who waits can go elsewhere."""
@@ -170,22 +169,22 @@ class Loading:
                 task.cancel()
 
     def start(
-        self, engine: ManagedEngine, version: VersionEntry, for_swap: bool, *, proves: bool = True
+        self, engine: ManagedEngine, version: VersionEntry, *, for_swap: bool, proof: Proof
     ) -> asyncio.Task[None]:
         """Begin a load, with its proof or without; `ensure` tells how it ends."""
         key = (engine.url, version.id)
-        task = asyncio.create_task(self._load(engine, version, for_swap, proves), name=f"load {version.name}")
+        task = asyncio.create_task(self._load(engine, version, for_swap, proof), name=f"load {version.name}")
         self.tasks[key] = task
         task.add_done_callback(lambda done: self._load_ended(key, done))
         return task
 
-    async def _load(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool, proves: bool) -> None:
+    async def _load(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool, proof: Proof) -> None:
         try:
             try:
                 with whole(self._tracing, f"load {version.name}") as span:
                     if span is not None:
                         span.set(tenant=version.tenant, version=version.name, engine=engine.url, for_swap=for_swap)
-                    await self._bring_and_prove(engine, version, for_swap, proves)
+                    await self._bring_and_prove(engine, version, for_swap, proof)
             except FAILS as error:
                 self._controller.publish()
                 failure = await self._controller.judge(engine, version, error)
@@ -198,33 +197,18 @@ class Loading:
             raise ColdAdapterFailed(f"the engine is {engine.health}", permanent=False) from None
 
     async def _bring_and_prove(
-        self, engine: ManagedEngine, version: VersionEntry, for_swap: bool, proves: bool
+        self, engine: ManagedEngine, version: VersionEntry, for_swap: bool, proof: Proof
     ) -> None:
         """A proof needs no turn: it is a request, which may wait for others' in the engine."""
-        began_s, held = time.monotonic(), engine.residency
+        began_s, held, proves = time.monotonic(), engine.residency, proof is not Proof.LATER
         try:
-            if proves and version.id in held.adoptable:  # a proof may have been added since it was laid out
+            if proves and held.has(version.id):  # a proof may have been added since it was laid out
                 await asyncio.to_thread(self._registry.version_files.materialise, version.manifest_digest)
-            if proves and version.id in held.adoptable:
-                held.begin_proof(version.id)
-            else:
-                async with self._turn(engine, SWAPS if for_swap else version.tenant):
+            if not proves or not held.has(version.id):
+                async with self.turns.turn(engine, SWAPS if for_swap else version.tenant):
                     await self._bring(engine, version, for_swap)
-                    if proves and version.id in held.adoptable:
-                        held.begin_proof(version.id)
-            if not proves:
+            if not proves or not await self._prove(engine, version, for_swap, proof):
                 return
-            if version.id in held.proving:
-                load_s = self._unproven_s.pop((engine.url, version.id), 0.0)
-                proof_s = time.monotonic()
-                self._arrivals.begin_proof((engine.url, version.id))
-                try:
-                    await engine.prove(version.id, full_proof=for_swap)
-                except BaseException:
-                    self._arrivals.remove((engine.url, version.id))
-                    raise
-                self._arrivals.add((engine.url, version.id))
-                self._record.loaded(engine, version, load_s + time.monotonic() - proof_s)
         except FAILS:
             raise
         except (EngineFault, RegistryError, OSError, SQLAlchemyError) as error:
@@ -236,15 +220,44 @@ class Loading:
         proven = "no proof" if strength is None else f"effect {strength:.2f}"
         log.info("loaded %s on %s in %.2f s (%s)", version.name, engine.url, time.monotonic() - began_s, proven)
 
+    async def _prove(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool, proof: Proof) -> bool:
+        """With a slot, fully what is resident; whether it was: not without a slot, for who does not wait for one."""
+        if proof is Proof.AT_ONCE:
+            await self._prove_now(engine, version, for_swap)
+            return True
+        async with self.proof_slots.one(engine.url, version, waits=proof is Proof.IN_TURN) as had:
+            if had:
+                await self._prove_now(engine, version, for_swap)
+            else:
+                self._not_before[engine.url, version.id] = time.monotonic() + PRELOAD_RETRY_S
+        return had
+
+    async def _prove_now(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool) -> None:
+        key, held = (engine.url, version.id), engine.residency
+        if version.id in held.resident:
+            if for_swap:
+                await engine.prove_fully(version.id)
+            return
+        if version.id not in held.adoptable:  # it made room for another, or the engine was refused, meanwhile
+            raise ColdAdapterFailed(f"{version.name} left the engine before it was proven", permanent=False)
+        held.begin_proof(version.id)
+        load_s, proof_s = self._unproven_s.pop(key, 0.0), time.monotonic()
+        self._arrivals.begin_proof(key)
+        try:
+            await engine.prove(version.id, full_proof=for_swap)
+        except BaseException:
+            self._arrivals.remove(key)
+            raise
+        self._arrivals.add(key)
+        self._record.loaded(engine, version, load_s + time.monotonic() - proof_s)
+
     async def _bring(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool) -> None:
-        """Have it on the engine; what is resident is proven fully."""
+        """Have it on the engine."""
         held = engine.residency
         if not engine.health.serves:  # it was, when the load was asked for
             raise ColdAdapterFailed(f"the engine is {engine.health}", permanent=False)
         folder = await asyncio.to_thread(self._registry.version_files.materialise, version.manifest_digest)
-        if version.id in held.resident:
-            await engine.prove_fully(version.id)
-        elif not held.has(version.id):
+        if not held.has(version.id):
             await self._make_room(engine, version.tenant, for_swap)
             _require(self._term)
             load_s = time.monotonic()
@@ -252,38 +265,8 @@ class Loading:
             self._unproven_s[engine.url, version.id] = time.monotonic() - load_s
             self._arrivals.add((engine.url, version.id))
 
-    @asynccontextmanager
-    async def _turn(self, engine: ManagedEngine, tenant: str) -> AsyncIterator[None]:
-        """The engine loads nothing else. What its steps stand still for that counts as its tenant's, while others need
-        them.
-        """
-        turns = self._turns_on(engine)
-        pause_s = no_pause if tenant == SWAPS else partial(self._pause_s, engine, tenant)
-        async with turns.queue.turn(tenant, pause_s), engine.loading:
-            before_s = engine.stood_s
-            try:
-                yield
-            finally:
-                if tenant != SWAPS and self._others_run(engine, tenant):
-                    turns.pace.took(tenant, engine.stood_s - before_s, time.monotonic())
-
-    def _pause_s(self, engine: ManagedEngine, tenant: str) -> float:
-        """Before the tenant's next load may begin there; 0: now."""
-        left_s = self._turns_on(engine).pace.pause_s(tenant, time.monotonic())
-        return left_s if left_s > 0 and self._others_run(engine, tenant) else 0.0
-
-    def _others_run(self, engine: ManagedEngine, tenant: str) -> bool:
-        return others_run(engine, tenant, self._hub, self._claims)
-
-    def _turns_on(self, engine: ManagedEngine) -> _Turns:
-        turns = self._turns.get(engine)
-        if turns is None:
-            turns = self._turns[engine] = _Turns(LoadQueue(), LoadPace(self._limits.share))
-        return turns
-
     def _require_room_in_queue(self, engine: ManagedEngine, tenant: str) -> None:
-        waiting = self._turns_on(engine).queue.waiting(tenant)
-        if waiting >= self._limits.queued:
+        if waiting := self.turns.too_many(engine, tenant):
             self._record.refused(engine)
             raise ColdAdapterFailed(
                 f"{waiting} of this tenant's adapters wait to be loaded, the most that may",
@@ -319,9 +302,7 @@ class Loading:
             await self._hub.next_report(timeout_s=0.5)
 
     def _give_up_one(self, engine: ManagedEngine, tenant: str) -> bool:
-        """Take out of the routes what nobody uses and should make room; False when all are used. First what an earlier
-        controller has left.
-        """
+        """Take out of the routes what nobody uses and should make room; False when all are used or kept."""
         held, now = engine.residency, time.monotonic()
         idle_s = {
             version_id: now - self._hub.last_used_s.get((engine.url, version_id), 0.0)
@@ -329,8 +310,8 @@ class Loading:
             if not self._arrivals.is_new((engine.url, version_id), now)
             and (version_id in held.adoptable or self._hub.asked(engine.url, held.resident[version_id].name) == 0)
         }
-        left = next((one for one in held.adoptable if (engine.url, one) not in self._unproven_s), None)
-        first = first_to_go(idle_s, (*held.resident, *held.adoptable), tenant, self._claims) if left is None else left
+        left = {one for one in held.adoptable if (engine.url, one) not in self._unproven_s}
+        first = first_to_go(idle_s, (*held.resident, *held.adoptable), tenant, self._claims, left)
         if first is None:
             return False
         self.retire(engine, first)

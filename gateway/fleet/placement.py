@@ -12,7 +12,7 @@ from gateway.fleet.demand import Demand
 from gateway.fleet.eviction import Claims
 from gateway.fleet.homes import Homes
 from gateway.fleet.hub import Hub
-from gateway.fleet.loading import Loading
+from gateway.fleet.loading import Loading, Proof
 from registry.catalog.snapshot import Catalog, VersionEntry
 
 MOST_LOOKED_AT = 500
@@ -89,13 +89,13 @@ class Placement:
                 fits = room.get(engine.url, 0) > 0 or (engine.url in room and version.id in held.adoptable)
                 if fits and version.id not in held.resident and self._loading.may_preload(engine, version):
                     del room[engine.url]
-                    self._loading.start(engine, version, for_swap=False)
+                    self._loading.start(engine, version, for_swap=False, proof=Proof.IF_FREE)
             if not room:
                 return
 
     def retire_unwanted(self) -> None:
         """Give up what nothing points at and nobody uses, soon where it is in no catalog any more, and what is in
-        quarantine.
+        quarantine. What was known of what has gone is forgotten.
         """
         catalog = self._catalog()
         kept = {*catalog.wanted, *catalog.shadowed, *self._kept()}
@@ -108,6 +108,9 @@ class Placement:
                 idle = now - idle_since > after_s and not self._hub.count(engine.url, entry.name)
                 if (version_id not in kept and idle) or (known is not None and known.quarantined is not None):
                     self._loading.retire(engine, version_id)
+        there = {engine.url: engine.residency.has for engine in self._engines}
+        self._hub.keep_what_is(there)
+        self._loading.keep_what_is(there)
 
     def _able(self) -> dict[str, ManagedEngine]:
         return {engine.url: engine for engine in self._engines if engine.health.serves and not engine.health.drained}

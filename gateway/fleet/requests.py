@@ -10,8 +10,10 @@ from typing import Any, Protocol
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.fleet.hub import Hub, WorkerLink
+from gateway.fleet.loading import Proof
+from gateway.fleet.proof_slots import ProofSlots
 from gateway.fleet.shared_slots import SharedSlots
-from gateway.fleet.slot_messages import SlotLeft, SlotsHeld, SlotWanted
+from gateway.fleet.slot_messages import ProofSlot, SlotLeft, SlotsHeld, SlotWanted
 from gateway.fleet.view import ColdAdapterFailed
 from gateway.fleet.wire import Borrow, Disputed, Ensure, Ensured, FromWorker, Inspect, Inspected, Lent, Lied, Lost, Wake
 from gateway.limits.lending import Pool
@@ -56,6 +58,10 @@ class RequestContext(Protocol):
         """What workers share of engines."""
 
     @property
+    def proof_slots(self) -> ProofSlots:
+        """What proofs need of them."""
+
+    @property
     def errands(self) -> Errands:
         """Where work is begun that nobody waits for."""
 
@@ -63,8 +69,8 @@ class RequestContext(Protocol):
     def traffic(self) -> Traffic:
         """What workers have counted."""
 
-    async def ensure(self, engine_url: str, version: VersionEntry, *, proven: bool) -> None:
-        """Have a version on an engine, and resident if it shall be `proven`. Raises `ColdAdapterFailed`."""
+    async def ensure(self, engine_url: str, version: VersionEntry, *, proof: Proof) -> None:
+        """Have a version on an engine, and resident unless its proof comes later. Raises `ColdAdapterFailed`."""
 
     def lost(self, engine_url: str, name: str) -> None:
         """An engine does not know an adapter that we thought resident."""
@@ -118,6 +124,8 @@ class WorkerRequests:
                 self._controller.errands.run(self._tell_of_traffic(link, message))
             case SlotsHeld() | SlotWanted() | SlotLeft():
                 self._controller.slots.take(link, message)
+            case ProofSlot():
+                self._controller.proof_slots.take(message)
             case Inspect():
                 self._controller.errands.run(self._describe(link, message.id))
 
@@ -141,7 +149,7 @@ class WorkerRequests:
             if version is None:
                 version = (await asyncio.to_thread(self._registry.catalog)).versions_by_id[asked.version]
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                await self._controller.ensure(asked.url, version, proven=asked.proven)
+                await self._controller.ensure(asked.url, version, proof=Proof.AT_ONCE if asked.proven else Proof.LATER)
         except TimeoutError:
             failure = f"version id {asked.version} was not loaded within {ANSWER_WITHIN_S:g} s"
         except ColdAdapterFailed as error:

@@ -37,6 +37,15 @@ class SlotLeft:
     kind: Literal["slot_left"] = "slot_left"
 
 
+@dataclass(frozen=True, slots=True)
+class ProofSlot:
+    """The answer to the `ProofSlotWanted` of the same id: whether the worker has the slot for the proof now."""
+
+    id: int
+    had: bool
+    kind: Literal["proof_slot"] = "proof_slot"
+
+
 SlotsFromWorker = SlotsHeld | SlotWanted | SlotLeft
 
 
@@ -67,6 +76,28 @@ class SlotClosing:
     url: str
     adapter: int
     kind: Literal["slot_closing"] = "slot_closing"
+
+
+@dataclass(frozen=True, slots=True)
+class ProofSlotWanted:
+    """Please have a slot for the proof of an adapter, until `ProofSlotLeft`; the answer is a `ProofSlot`. It `waits` in
+    its tenant's turn, or else wants one only while nobody waits.
+    """
+
+    id: int
+    url: str
+    adapter: int
+    tenant: str
+    waits: bool
+    kind: Literal["proof_slot_wanted"] = "proof_slot_wanted"
+
+
+@dataclass(frozen=True, slots=True)
+class ProofSlotLeft:
+    """The proof of that id has ended, or waits no more."""
+
+    id: int
+    kind: Literal["proof_slot_left"] = "proof_slot_left"
 
 
 SlotsFromController = Sharing | SlotGiven | SlotClosing

@@ -22,7 +22,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 from gateway.breaches import Breach
 from gateway.engines.engine import Engine, EngineStatus
 from gateway.fleet.channel import Channel, LinkBroken
-from gateway.fleet.slot_messages import SlotsFromController, SlotsFromWorker
+from gateway.fleet.slot_messages import (
+    ProofSlot,
+    ProofSlotLeft,
+    ProofSlotWanted,
+    SlotsFromController,
+    SlotsFromWorker,
+)
 from gateway.handoffs import Endpoint
 from gateway.limits.lending import CapWish, Grants, RateWish
 from gateway.metrics.counts import AskSamples, AskTraffic, Counted
@@ -255,6 +261,7 @@ FromWorker = (
     | Counted
     | AskTraffic
     | AskSamples
+    | ProofSlot
     | SlotsFromWorker
 )
 FromController = (
@@ -269,6 +276,8 @@ FromController = (
     | Inspected
     | Lent
     | Alive
+    | ProofSlotWanted
+    | ProofSlotLeft
     | SlotsFromController
 )
 

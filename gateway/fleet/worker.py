@@ -22,9 +22,10 @@ from gateway.fleet.channel import LinkBroken
 from gateway.fleet.line import Lines
 from gateway.fleet.link import ControllerLink
 from gateway.fleet.mirror import Mirror
+from gateway.fleet.proof_slots import HeldForProofs
 from gateway.fleet.room import UNKNOWN
 from gateway.fleet.second_asks import SecondAsks
-from gateway.fleet.slot_messages import Sharing, SlotClosing, SlotGiven
+from gateway.fleet.slot_messages import ProofSlotLeft, ProofSlotWanted, Sharing, SlotClosing, SlotGiven
 from gateway.fleet.view import FleetView, InFlight
 from gateway.fleet.wire import (
     Borrow,
@@ -85,7 +86,13 @@ class FleetWorker:
         self.lines.room.on_waited = lambda seconds: self.on_waited("turn", seconds)
         self.informed = asyncio.Event()
         """Set once a controller has told us of its engines."""
-        self.link = ControllerLink(leadership, secret, self._greet, self._report_again, self._take, self.slots.be_alone)
+
+        def unlinked() -> None:
+            self.slots.be_alone()
+            self._proofs.end()
+
+        self.link = ControllerLink(leadership, secret, self._greet, self._report_again, self._take, unlinked)
+        self._proofs = HeldForProofs(self.slots, self.link.send)
         self.loads = AwaitedLoads(self.link)
         self._mirror = Mirror(engine_key, self.breaker)
         self._worker_id = worker_id
@@ -203,6 +210,8 @@ class FleetWorker:
                 self.slots.be_alone()
             case SlotGiven() | SlotClosing():
                 self.slots.take(message)
+            case ProofSlotWanted() | ProofSlotLeft():
+                self._proofs.take(message)
             case CatalogMoved():
                 self._on_catalog_moved(message.revision)
             case Shares():

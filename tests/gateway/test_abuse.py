@@ -23,8 +23,10 @@ from gateway.api.fields.grammar_cost import schema_cost
 from gateway.engines.managed import ManagedEngine
 from gateway.engines.residency import Resident
 from gateway.errors import BadRequest
+from gateway.fleet import load_turns
 from gateway.fleet.eviction import Claims
-from gateway.fleet.loading import Loading, LoadLimits
+from gateway.fleet.load_turns import LoadLimits
+from gateway.fleet.loading import Loading, Proof
 from gateway.serving.protocol import MAX_HEAD_BYTES, BoundedProtocol
 from loadtest.ports import free_port
 from registry.catalog.snapshot import VersionEntry
@@ -262,27 +264,23 @@ class LoadingAtTheGate(Loading):
 
     gate: asyncio.Future[None]
 
-    async def _load(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool, _proves: bool) -> None:
+    async def _load(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool, _proof: Proof) -> None:
         await self.gate
         engine.residency.resident[version.id] = Resident("a-1", Path(), None, for_swap)
 
 
-class LoadingBesideOthers(Loading):
-    """Requests of other tenants run on the engine."""
-
-    def _others_run(self, engine: ManagedEngine, tenant: str) -> bool:
-        return True
-
-
-async def test_what_nobody_waits_for_is_not_begun_for_a_tenant_that_must_pause_so_others_is() -> None:
+async def test_what_nobody_waits_for_is_not_begun_for_a_tenant_that_must_pause_so_others_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(load_turns, "others_run", lambda *_: True)
     engine, nothing, office = managed_engine("http://127.0.0.1:9"), cast("Any", None), cast("Any", QuietOffice())
-    loading = LoadingBesideOthers(nothing, nothing, FirstTerm(), Claims(), office, nothing, limits=LoadLimits(1))
+    loading = Loading(nothing, nothing, FirstTerm(), Claims(), office, nothing, limits=LoadLimits(1))
     ours, other = (
         VersionEntry(number, f"{tenant}/triage@1.0", tenant, "triage", "1.0", "sha256:0", "sha256:1", None, 0, 1)
         for number, tenant in enumerate(("acme", "globex"), 1)
     )
     assert loading.may_preload(engine, ours)
-    loading._turns_on(engine).pace.took("acme", 60.0, time.monotonic())
+    loading.turns.on(engine).pace.took("acme", 60.0, time.monotonic())
     assert not loading.may_preload(engine, ours)
     assert loading.may_preload(engine, other)
     await engine.close()
@@ -300,7 +298,7 @@ async def test_a_full_proof_asked_for_in_the_turn_in_which_a_plain_load_ends_doe
         await loading.gate
         await loading.ensure(engine, version, for_swap=True)
 
-    loading.start(engine, version, False)
+    loading.start(engine, version, for_swap=False, proof=Proof.IF_FREE)
     swapping = asyncio.create_task(swap())
     await asyncio.sleep(0)
     await asyncio.sleep(0)

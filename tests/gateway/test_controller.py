@@ -11,11 +11,12 @@ import pytest
 from sqlalchemy import text
 
 from gateway.engines.residency import Resident
+from gateway.fleet.wire import Report
 from loadtest.folders import write_adapter
 from loadtest.testing import run_mock_engine
 from registry.names import parse_ref
 from tests.support.adapter_folders import TinyBase
-from tests.support.fleet_parts import NOBODY, controller_of, managed_engine
+from tests.support.fleet_parts import NOBODY, controller_of, hub_of, managed_engine, played_worker
 from tests.support.link_parts import entry_of, office
 from tests.support.raw_server import Connection, document, raw_server
 from tests.support.stack import House, proof, run_stack
@@ -43,6 +44,28 @@ async def test_an_adapter_that_leaves_while_another_is_unloaded_does_not_stop_th
         assert unloaded[0] == "a-1"
         assert engine.residency.leaving == {}
         await controller.close()
+
+
+async def test_what_workers_tell_of_a_version_that_has_gone_or_of_such_an_engine_is_not_kept(
+    house: House, tmp_path: Path
+) -> None:
+    url, gone = "http://127.0.0.1:1", "http://127.0.0.1:2"
+    controller = controller_of(house, url)
+    hub, loading = controller.hub, controller.loading
+    loading._unproven_s[url, 2] = loading._not_before[url, 2] = 1.0
+    loading._arrivals.add((url, 2))
+    controller.engines[0].residency.resident[1] = Resident("a-1", Path("/x"), None, fully_proven=True)
+    async with hub_of(controller, tmp_path) as address:
+        worker = await played_worker(address, "w")
+        uses = ((url, 1, 1, 0.0), (url, 2, 1, 0.0), (gone, 1, 1, 0.0))
+        worker.say(Report(0, (), uses, {url: 0.0, gone: 0.0}))
+        await wait_until_async("the report", lambda: (gone, 1) in hub.last_used_s)
+        controller.placement.retire_unwanted()
+        assert hub.last_used_s.keys() == {(url, 1)}
+        assert hub.heard_s.keys() == {url}
+        assert loading._unproven_s == loading._not_before == loading._arrivals._came_s == {}
+        worker.hang_up()
+    await controller.close()
 
 
 async def test_a_load_waits_while_a_new_boot_is_taken_over_and_is_not_taken_for_a_stranger(tmp_path: Path) -> None:

@@ -167,3 +167,9 @@ def test_what_a_swap_needs_makes_no_room_and_what_gets_copies_alone_does_so_firs
     idle_s = {1: 50.0, 2: 40.0, 10: 1.0}
     assert first_to_go(idle_s, OWNERS.keys(), A, claims(OWNERS, kept=(1,))) == 2
     assert first_to_go(idle_s, OWNERS.keys(), A, claims(OWNERS, spare=(10,))) == 10
+
+
+def test_what_an_earlier_controller_has_left_goes_before_all_else_unless_a_swap_needs_it() -> None:
+    idle_s = {1: RECENT_S + 5, 2: 3.0, 10: 1.0}
+    assert first_to_go(idle_s, OWNERS.keys(), A, claims(OWNERS, spare=(1,)), left={2, 10}) == 2
+    assert first_to_go(idle_s, OWNERS.keys(), A, claims(OWNERS, kept=(2, 10)), left={2, 10}) == 1

@@ -17,6 +17,7 @@ from gateway.fleet.channel import Channel, of_worker
 from gateway.fleet.controller import Controller, ControllerSettings
 from gateway.fleet.engine_set import EngineSet
 from gateway.fleet.hub import Hub
+from gateway.fleet.slot_messages import ProofSlot, ProofSlotWanted
 from gateway.fleet.sources import FixedSource
 from gateway.fleet.view import EngineView
 from gateway.fleet.wire import (
@@ -96,6 +97,8 @@ class PlayedWorker:
         """Read one whole set of changes; its revision."""
         while True:
             message = await read_from_controller(self.channel)
+            if isinstance(message, ProofSlotWanted):  # nothing runs here, so every slot is free
+                self.say(ProofSlot(message.id, had=True))
             self.heard.append(message)
             if isinstance(message, Published):
                 return message.revision
