@@ -15,6 +15,7 @@ from itertools import islice
 
 from gateway.client_address import Networks, block_of, is_within
 from gateway.serving.newcomers import Newcomers
+from gateway.serving.starts import Starts
 from gateway.told_together import EVERY_S, Seen, ToldTogether
 
 log = logging.getLogger("switchyard.door")
@@ -111,6 +112,8 @@ class Crowd:
         self._of_tenant: Counter[str] = Counter()
         self.count = 0
         self._newcomers = Newcomers()
+        self.starts = Starts()
+        """Which of their requests begin now."""
         self.unreadable = ToldTogether(_tell)
         """Connections that were closed as what came on them is no HTTP."""
 

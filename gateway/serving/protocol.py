@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -358,7 +359,13 @@ class BoundedProtocol(PlainProtocol):
                 ON_HELD_BACK: self._hold_back,
                 WRITE_NOW: served.write_now,
             }
-        super()._start_asgi_task(cycle, app if is_read(cycle.scope["headers"]) else refuse_coding)
+        app = app if is_read(cycle.scope["headers"]) else refuse_coding
+        starts = self.crowd.starts
+        if starts.may_begin(self.loop):
+            super()._start_asgi_task(cycle, app)
+        else:
+            who = "" if guest is None else guest.tenant or guest.address
+            starts.wait(who, partial(super()._start_asgi_task, cycle, app))
 
     def _hold_back(self, call: Callable[[], None] | None) -> None:
         """The answer that is due comes late on purpose, or now."""

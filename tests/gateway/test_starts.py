@@ -1,0 +1,135 @@
+"""Requests that come at once begin a few in a turn of the event loop, by turns of who sends them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import uvicorn
+
+from gateway.serving.crowd import Crowd
+from gateway.serving.server import server_config
+from gateway.serving.starts import IN_A_TURN, Starts
+from loadtest.testing import free_port
+from tests.support.waiting import DEADLINE_S, wait_until
+
+MANY = 5 * IN_A_TURN
+
+
+async def come(starts: Starts, who: str, began: list[str]) -> None:
+    """One request."""
+    if starts.may_begin(asyncio.get_running_loop()):
+        began.append(who)
+    else:
+        starts.wait(who, partial(began.append, who))
+
+
+async def test_few_begin_in_a_turn_and_all_in_the_end() -> None:
+    starts, began = Starts(), list[str]()
+    for _ in range(MANY):
+        await come(starts, "many", began)
+    for turn in range(1, 6):
+        assert len(began) == turn * IN_A_TURN
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await come(starts, "many", began)
+    assert len(began) == MANY + 1, "who comes alone begins at once"
+
+
+async def test_who_sends_few_begins_in_the_next_turn_whoever_sends_many() -> None:
+    starts, began = Starts(), list[str]()
+    for _ in range(MANY):
+        await come(starts, "many", began)
+    await come(starts, "few", began)
+    await asyncio.sleep(0)
+    assert began[IN_A_TURN:].index("few") == 1
+    for _ in range(MANY):
+        await asyncio.sleep(0)
+    assert (began.count("many"), began.count("few")) == (MANY, 1)
+    assert vars_of(starts) == {}
+
+
+async def test_what_waits_is_not_passed_by_who_comes_later() -> None:
+    starts, began = Starts(), list[str]()
+    for _ in range(2 * IN_A_TURN):
+        await come(starts, "many", began)
+    assert not starts.may_begin(asyncio.get_running_loop())
+    await asyncio.sleep(0)
+    assert not starts.may_begin(asyncio.get_running_loop()), "this turn's are begun"
+    await asyncio.sleep(0)
+    assert starts.may_begin(asyncio.get_running_loop())
+
+
+def vars_of(starts: Starts) -> dict[str, Any]:
+    """Who waits."""
+    return starts._lines
+
+
+class Door:
+    """An application that holds up its loop with its first request, and notes who comes in which order."""
+
+    def __init__(self) -> None:
+        self.held, self.go = threading.Event(), threading.Event()
+        self.began: list[bytes] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            for stage in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{stage}.complete"})
+            return
+        who = dict(scope["headers"])[b"host"]
+        self.began.append(who)
+        if who == b"first":
+            self.held.set()
+            self.go.wait(DEADLINE_S)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+
+@contextmanager
+def serving(door: Door) -> Iterator[int]:
+    port = free_port()
+    server = uvicorn.Server(server_config(door, "127.0.0.1", port, grace_s=1, crowd=Crowd()))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        wait_until("the server to start", lambda: server.started)
+        yield port
+    finally:
+        door.go.set()
+        server.should_exit = True
+        thread.join(DEADLINE_S)
+
+
+def test_hundreds_of_requests_of_one_address_hold_up_another_one_for_a_turn_of_the_loop() -> None:
+    door = Door()
+    with serving(door) as port, ExitStack() as stack:
+
+        def come(address: str) -> socket.socket:
+            """A connection that is open, and known to be read."""
+            to = socket.create_connection(("127.0.0.1", port), DEADLINE_S, source_address=(address, 0))
+            stack.enter_context(to)
+            ask(to, "before")
+            assert to.recv(1000).endswith(b"ok")
+            return to
+
+        first, few, many = come("127.0.0.1"), come("127.0.0.2"), [come("127.0.0.1") for _ in range(MANY)]
+        ask(first, "first")
+        assert door.held.wait(DEADLINE_S)
+        for one in many:
+            ask(one, "many")
+        ask(few, "few")
+        door.go.set()
+        assert all(one.recv(1000).endswith(b"ok") for one in (first, few, *many))
+        assert door.began.count(b"many") == MANY
+        assert door.began.index(b"few") - door.began.index(b"first") <= IN_A_TURN + 2
+
+
+def ask(connection: socket.socket, who: str) -> None:
+    connection.sendall(f"GET / HTTP/1.1\r\nHost: {who}\r\n\r\n".encode())
