@@ -15,7 +15,7 @@ import uvicorn
 from gateway.serving.crowd import Crowd
 from gateway.serving.server import server_config
 from gateway.serving.starts import IN_A_TURN, Starts
-from loadtest.testing import free_port
+from loadtest.ports import free_port
 from tests.support.waiting import DEADLINE_S, wait_until
 
 MANY = 5 * IN_A_TURN
