@@ -42,6 +42,7 @@ ENVIRONMENT = {
     "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16",  # AMX may be advertised and still fault
     "OMP_WAIT_POLICY": "PASSIVE",  # beside a serving engine, threads that spin while they wait stop each other
     "KMP_BLOCKTIME": "0",
+    "DO_NOT_TRACK": "true",  # MLflow and the hub's client tell their makers nothing of what is trained here
 }
 
 

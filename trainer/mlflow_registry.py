@@ -68,8 +68,9 @@ def check_registry(settings: RegistrySettings) -> None:
 def register(uri: str, version: VersionInfo) -> str:
     """`NAME version N` in MLflow; the same version is registered once. Raises TrainerError."""
     asked = json.dumps(asdict(model_version_of(version))).encode()
+    environment = {"DO_NOT_TRACK": "true", **without_settings()}
     try:
-        said = ask_once("MLflow", (*COMMAND, uri), asked, within_s=MOST_S, environment=without_settings())
+        said = ask_once("MLflow", (*COMMAND, uri), asked, within_s=MOST_S, environment=environment)
     except ChildSlow:
         raise TrainerError(f"MLflow did not register {version.name} within {MOST_S:.0f} s") from None
     except ChildGone as gone:

@@ -40,7 +40,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         house.tenant("acme")
         house.registry.bases.register(BASE, base)
         settings = TrainerSettings(state_dir=house.settings.state_dir, trainer_bases=[base], trainer_poll_s=0.2)
-        worker = Worker(house.registry, settings, LocalExecutor(1, 5), print)
+        worker = Worker(house.registry, settings, LocalExecutor(1, 0), print)
         thread = threading.Thread(target=worker.run)
         with run_stack(house, engines=[{"model": str(base)}]) as stack:
             thread.start()

@@ -29,7 +29,7 @@ def mlflow_server(folder: Path, store: str) -> Iterator[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "mlflow", "server", *where, "--artifacts-destination", str(folder / "artifacts")],
             cwd=folder,
-            env={**os.environ, **MLFLOW.environment()},
+            env={**os.environ, **MLFLOW.environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             stdout=log,
             stderr=log,
             start_new_session=True,

@@ -135,7 +135,12 @@ def run_harness(harness: Harness, models: tuple[str, str], told: Told = lambda t
 def _scores(harness: Harness, task: str, model: str) -> dict[str, float]:
     """Of each document of a task, by its name."""
     with tempfile.TemporaryDirectory(prefix="switchyard-harness-") as folder:
-        environment = {**without_settings(), "OPENAI_API_KEY": harness.key, "TOKENIZERS_PARALLELISM": "false"}
+        environment = {
+            "DO_NOT_TRACK": "true",
+            **without_settings(),
+            "OPENAI_API_KEY": harness.key,
+            "TOKENIZERS_PARALLELISM": "false",
+        }
         if harness.runs_code:
             environment["HF_ALLOW_CODE_EVAL"] = "1"
         done = _ended(harness, _command(harness, task, model, Path(folder)), environment)

@@ -93,6 +93,7 @@ def workshop(folder: Path) -> Iterator[Workshop]:
         trainer_poll_s=0.1,
         trainer_checkpoint_steps=CHECKPOINT_STEPS,
         trainer_threads=1,
+        trainer_niceness=0,  # beside other tests one that yields to all of them comes no further
     )
     with Registry.open(settings) as registry:
         registry.tenants.create(TENANT)
@@ -114,6 +115,7 @@ def worker_process(
         "TRAINER_POLL_S": settings.trainer_poll_s,
         "TRAINER_CHECKPOINT_STEPS": settings.trainer_checkpoint_steps,
         "TRAINER_THREADS": settings.trainer_threads,
+        "TRAINER_NICENESS": settings.trainer_niceness,
     }
     environment = {**os.environ, **{f"SWITCHYARD_{name}": str(value) for name, value in given.items()}, **more}
     with log.open("ab") as out:

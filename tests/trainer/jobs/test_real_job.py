@@ -40,7 +40,7 @@ def done(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
             )
         )
         said: list[str] = []
-        Worker(registry, settings, LocalExecutor(1, 5), said.append).run(until_idle=True)
+        Worker(registry, settings, LocalExecutor(1, 0), said.append).run(until_idle=True)
         job = registry.training.get("acme", job.id)
         assert job.status == "succeeded", said
         yield registry, job

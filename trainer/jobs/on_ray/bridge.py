@@ -40,6 +40,10 @@ ANSWER_S = 120.0
 """In which an actor must answer what it does at once."""
 PATIENT_S = 10.0
 """Between two signs of life to the worker while something takes its time."""
+GRACE_S = "5"
+"""By `ray://`: how long the cluster waits for a connection that broke; then it ends the actor of this process, which is
+gone or was killed. Ray's own 30 s would keep what was cancelled at work.
+"""
 AT_ONCE = 4
 """Pieces on their way."""
 
@@ -159,7 +163,7 @@ class Bridge:
             return self._ray.get(asked, timeout=ANSWER_S)
         except self._ray.exceptions.RayTaskError:  # what the actor itself has raised
             raise
-        except self._ray.exceptions.RayError as error:
+        except (self._ray.exceptions.RayError, ConnectionError) as error:  # by `ray://` the cluster itself may be lost
             raise NodeLost(f"{type(error).__name__}: {error}") from error
 
     def _say(self, message: str) -> None:
@@ -197,6 +201,7 @@ def connected(placing: Placing) -> Any:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():  # Ray itself looks for minutes for one that is not there
         socket.create_connection((host, int(port)), CONNECT_S).close()
+    os.environ.setdefault("RAY_CLIENT_RECONNECT_GRACE_PERIOD", GRACE_S)
     ray = importlib.import_module("ray")
     begun_s = time.monotonic()
     ray.init(address=placing.address, log_to_driver=False, logging_level="error", ignore_reinit_error=False)
