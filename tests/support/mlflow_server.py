@@ -16,7 +16,7 @@ from loadtest.ports import free_port
 from tests.support.on_demand import MLFLOW
 from tests.support.waiting import wait_until
 
-START_S = 90.0
+START_S = 300.0
 
 
 @contextmanager
