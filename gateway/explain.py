@@ -90,7 +90,7 @@ def _of_experiment(policy: SplitPolicy | None) -> str:
         return ""
     parts = [f"by keys {', '.join(sorted(policy.keys))}"] if policy.keys else []
     parts += [f"with metadata {key} {' or '.join(sorted(values))}" for key, values in policy.metadata]
-    parts += [f"{policy.audience[1] / 100:g} % of units"] if policy.audience[1] < FULL_WEIGHT else []
+    parts += [f"{policy.audience / 100:g} % of units"] if policy.audience < FULL_WEIGHT else []
     parts += [f"without the {policy.holdout[1] / 100:g} % that are held out"] if policy.holdout[1] else []
     whose = f" for requests {', '.join(parts)}" if parts else ""
     return f", by experiment {policy.experiment_id} ({policy.experiment}){whose}"

@@ -150,7 +150,7 @@ LAPSED = _gauge(
 UNIT_SHARE = _gauge(
     "split_largest_unit_ratio",
     "",
-    "Of the split with the most uneven traffic: the share, 0 to 1, of its requests that are one derived unit.",
+    "Of the split with the most uneven traffic: the share, 0 to 1, of its requests that are one unit.",
     "gateway",
     "max",
 )

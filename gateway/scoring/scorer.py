@@ -59,8 +59,8 @@ class Scorer:
         self._second = 0
         self._kept: dict[int, int] = {}
         """Answers of each adapter in this second."""
-        self._full: set[int] = set()
-        """Adapters of which as many are kept as may be."""
+        self._too_many: dict[int, int] = {}
+        """Adapters of which as many are kept as may be, and how many came since then."""
         self._queue: deque[Tap] = deque()
         self._queued_bytes = 0
         self._more = asyncio.Event()
@@ -78,8 +78,9 @@ class Scorer:
             return None
         version = target.version
         assert version is not None  # checks and experiments are an adapter's
-        if version.adapter_id in self._full and self._clock_s() < self._second + 1:  # as of most that come in floods
-            self.became["too many"] += 1
+        too_many = self._too_many.get(version.adapter_id)
+        if too_many is not None and self._clock_s() < self._second + 1:  # as of most that come in floods
+            self._too_many[version.adapter_id] = too_many + 1
             return None
         if call.dialect.asks not in TEXT:
             if call.dialect.uses_tokens:
@@ -104,10 +105,16 @@ class Scorer:
         if second != self._second:
             self._second = second
             self._kept.clear()
-            self._full.clear()
+            self._count_too_many()
+            self._too_many.clear()
         self._kept[adapter] = kept = self._kept.get(adapter, 0) + 1
         if kept >= MOST_A_SECOND:
-            self._full.add(adapter)
+            self._too_many[adapter] = 0
+
+    def _count_too_many(self) -> None:
+        """Among what became of answers, those that came since this was done last."""
+        self.became["too many"] += sum(self._too_many.values())
+        self._too_many = dict.fromkeys(self._too_many, 0)
 
     def offer(self, tap: Tap) -> None:
         """An answer is complete."""
@@ -128,6 +135,7 @@ class Scorer:
                     async with asyncio.timeout(IDLE_S):
                         await self._more.wait()
                 except TimeoutError:
+                    self._count_too_many()
                     await asyncio.to_thread(self._looking.rest)
                     await self._more.wait()
                 await asyncio.sleep(GATHER_S)

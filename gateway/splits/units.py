@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
+from hashlib import sha256
 from typing import Any, Generic, TypeVar
 
 import orjson
@@ -22,6 +22,8 @@ import orjson
 from gateway.handoffs import Call, InferenceRequest, Opening, Unit
 from registry.catalog.snapshot import SplitEntry
 from registry.experiments.windows import name_of
+from registry.short_digest import SHORT_BYTES
+from registry.short_digest import sha256 as sha256_of_short
 from registry.splits.skews import SplitSkew
 
 LEAST_PASSED = 8
@@ -75,13 +77,16 @@ class _Counts(_Recent[int]):
 
     __slots__ = ()
 
-    def add(self, digest: bytes) -> None:
-        """Once more."""
-        new = self.new
-        found = new.get(digest)
-        new[digest] = 1 + (self.old.get(digest, 0) if found is None else found)
-        if len(new) >= REMEMBERED:
-            self.old, self.new = new, {}
+    def add(self, digests: Iterable[bytes | None]) -> None:
+        """Each once more."""
+        new, old = self.new, self.old
+        for digest in digests:
+            if digest is None:
+                continue
+            found = new.get(digest)
+            new[digest] = 1 + (old.get(digest, 0) if found is None else found)
+            if len(new) >= REMEMBERED:
+                self.old, self.new = old, new = new, {}
 
 
 @dataclass(slots=True)
@@ -105,12 +110,20 @@ class _Traffic:
     """Of the last requests, what is not counted yet: the digest for `whole`, and the unit for `counts`."""
 
     def settle(self) -> None:
-        """Count the last requests."""
+        """Count the last requests. Of units, too many are cut down as Misra and Gries do (Finding repeated elements,
+        1982), so many requests at once: all lose what the first of those has that there is no room for.
+        """
         uncounted, self.uncounted = self.uncounted, []
-        for digest, unit in uncounted:
-            if digest is not None:
-                self.whole.add(digest)
-            _count(self, unit)
+        self.whole.add(digest for digest, _ in uncounted)
+        counts = self.counts
+        for _, unit in uncounted:
+            counts[unit] = counts.get(unit, 0) + 1
+        if len(counts) > COUNTED:
+            lost = sorted(counts.values(), reverse=True)[COUNTED]
+            self.counts = {one: count - lost for one, count in counts.items() if count > lost}
+        if self.requests >= FORGET_AT:
+            self.requests //= 2
+            self.counts = {one: count // 2 for one, count in self.counts.items() if count > 1}
 
     def unit_seen(self, digest: bytes) -> str | None:
         """The unit of a request that was seen and had these messages."""
@@ -145,17 +158,20 @@ class Units:
             return Unit(call.request_id, "request")
         if policy is not None and kind == "window":
             return Unit(name_of(call.request_id, policy.window_ms), "window")
+        digest = None
         if kind == "end_user" and request.user:
-            return Unit(request.user, "end_user")
-        if call.unit_header:
-            return Unit(call.unit_header, "header")
-        if request.keeping is not None and request.keeping.unit is not None:
-            return Unit(request.keeping.unit, "stored")
-        if request.conversation_id:
-            return Unit(request.conversation_id, "conversation_id")
-        opening = request.opening or opening_of(request)
-        if isinstance(opening, str):
-            unit, digest = Unit(opening, "prompt"), None
+            unit = Unit(request.user, "end_user")
+        elif call.unit_header:
+            unit = Unit(call.unit_header, "header")
+        elif request.keeping is not None and request.keeping.unit is not None:
+            unit = Unit(request.keeping.unit, "stored")
+        elif request.conversation_id:
+            unit = Unit(request.conversation_id, "conversation_id")
+        elif isinstance(opening := request.opening or opening_of(request), str):
+            unit = Unit(opening, "prompt")
+        elif len(opening) == 1 and opening[0][0] == "user":  # the same as below in one go, as of most requests
+            digest = opening[0][1]
+            unit = Unit(digest.hex(), "first_turn")
         else:
             value, digest = self._conversation(traffic, opening)
             unit = Unit(value, "first_turn")
@@ -211,7 +227,7 @@ class Units:
         if users and seen < users[-1]:  # the turn before this one was not seen here
             for number in users:
                 if number >= seen:
-                    traffic.passed.add(earlier[number][1])
+                    traffic.passed.add([earlier[number][1]])
         if not users:
             return unit
         if unit is not None and not self._is_preamble(traffic, earlier[seen][1]):
@@ -228,7 +244,7 @@ class Units:
         return passed is not None and passed >= self._too_many * ((traffic.whole.get(beginning) or 0) + 1)
 
     def skews(self) -> list[SplitSkew]:
-        """Of every split: the derived unit with the most requests, as this process has seen it."""
+        """Of every split: the unit with the most requests, as this process has seen it."""
         found = []
         for traffic in self._splits.values():
             traffic.settle()
@@ -247,18 +263,20 @@ def opening_of(request: InferenceRequest) -> Opening:
     text = first.get("content")
     if type(text) is not str or len(messages) > 1:
         return _beginnings(request.user, messages)
-    said = f"{request.user or ''}\0{first['role']}\0{text}"  # the same in one go, as of most requests
-    return ((first["role"], blake2b(said.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()),)
+    role = first["role"]  # the same in one go, as of most requests
+    said = f"{request.user or ''}\0{role}\0{text}".encode("utf-8", "surrogatepass")
+    hashed = sha256_of_short(said) if len(said) <= SHORT_BYTES else sha256(said)
+    return ((role, hashed.digest()[:DIGEST_BYTES]),)
 
 
 def _beginnings(user: str | None, messages: Sequence[Mapping[str, Any]]) -> list[tuple[str, bytes]]:
     """After each message: its role, and a digest of roles and texts up to it."""
-    hashed = blake2b((user or "").encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES)
+    hashed = sha256((user or "").encode("utf-8", "surrogatepass"))
     ends = []
     for message in messages:
         role, said = _said(message)
         hashed.update(said.encode("utf-8", "surrogatepass"))
-        ends.append((role, hashed.digest()))
+        ends.append((role, hashed.digest()[:DIGEST_BYTES]))
     return ends
 
 
@@ -277,16 +295,4 @@ def _text_of(part: Any) -> str:
 
 def _digest_of_prompt(user: str | None, prompt: Any) -> str:
     named = (user or "").encode("utf-8", "surrogatepass") + b"\0"
-    return blake2b(named + orjson.dumps(prompt), digest_size=DIGEST_BYTES).hexdigest()
-
-
-def _count(traffic: _Traffic, unit: Unit) -> None:
-    """Misra and Gries, Finding repeated elements (1982): where there is no room, every unit is counted down by one."""
-    counts = traffic.counts
-    if unit in counts or len(counts) < COUNTED:
-        counts[unit] = counts.get(unit, 0) + 1
-    else:
-        traffic.counts = {one: count - 1 for one, count in counts.items() if count > 1}
-    if traffic.requests >= FORGET_AT:
-        traffic.requests //= 2
-        traffic.counts = {one: count // 2 for one, count in traffic.counts.items() if count > 1}
+    return sha256(named + orjson.dumps(prompt)).digest()[:DIGEST_BYTES].hex()

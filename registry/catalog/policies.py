@@ -14,13 +14,10 @@ def policy_of(
     name: str,
     document: Mapping[str, Any],
     adapter_id: int,
-    salt: str,
     arms: Mapping[str, SplitArm],
 ) -> SplitPolicy:
-    """Of a split of an experiment; `salt` and `arms` by name are the split's.
-
-    Each question has a hash of its own: who is in an experiment says nothing about the arm that they get, and who is
-    held out is so in every experiment of the adapter.
+    """Of a split of an experiment, whose arms these are by name. Who is held out is so in every experiment of the
+    adapter, by a salt of the adapter's.
     """
     plan = Plan.stored(document)
     audience = plan.audience
@@ -32,7 +29,7 @@ def policy_of(
         falls_back=plan.fallback == "control",
         keys=frozenset(audience.keys),
         metadata=tuple((key, frozenset(values)) for key, values in audience.metadata.items()),
-        audience=(f"audience of {salt}".encode(), audience.weight),
+        audience=audience.weight,
         holdout=(f"holdout of adapter {adapter_id}".encode(), plan.holdout_weight),
         for_all=audience.everybody and plan.holdout_weight == 0,
         window_ms=plan.window_ms,

@@ -341,7 +341,7 @@ def _splits(
         ranges = tuple((until, arms[arm]) for until, arm in ranges_of(weights, stored))
         if not any(arm.version is not None and arm.version.quarantined for arm in arms.values()):
             by_name = {arm.name: arm for arm in arms.values()}
-            policy = None if of is None else policy_of(of, name, plan, adapter_id, salt, by_name)
+            policy = None if of is None else policy_of(of, name, plan, adapter_id, by_name)
             entry = SplitEntry(split_id, salt.encode(), tuple(arms.values()), ranges, policy)
             found.setdefault(owner, {})[intern(alias)] = entry
     return found

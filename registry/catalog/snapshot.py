@@ -140,10 +140,10 @@ class SplitPolicy:
     """Ids of API keys that are in it; empty: all."""
     metadata: tuple[tuple[str, frozenset[str]], ...]
     """Key of a request's metadata, and the values that it may have; all of them must fit."""
-    audience: tuple[bytes, int]
-    """Salt of the hash of units, and how many of 10,000 buckets are in it."""
+    audience: int
+    """How many of 10,000 buckets of units are in it, drawn apart from the arms that they get."""
     holdout: tuple[bytes, int]
-    """Likewise, how many of the adapter's units no experiment touches."""
+    """Salt of a hash of units, and in how many of its buckets no experiment of the adapter touches them."""
     for_all: bool
     """Whether the four above leave nobody out."""
     window_ms: int = 0

@@ -23,16 +23,21 @@ _REMEDY = "name units with the header X-Switchyard-Unit or metadata.conversation
 _REMEDIES = {
     "first_turn": f"its chats begin with the same messages; {_REMEDY}",
     "prompt": f"its completions have the same prompt; {_REMEDY}",
+    "header": "they have the same X-Switchyard-Unit; give each conversation its own",
+    "conversation_id": "they have the same metadata.conversation_id; give each conversation its own",
+    "stored": "they go on from the same stored response or conversation",
+    "end_user": "they name the same end user; say safety_identifier or user of the person who asks",
 }
+"""By where the unit came from."""
 
 
 @dataclass(frozen=True, slots=True)
 class SplitSkew:
-    """How many of a split's requests are of the one unit, derived from what they say, that has the most."""
+    """How many of a split's requests are of the one unit that has the most."""
 
     split_id: int
     source: str
-    """How that unit was derived: `first_turn` or `prompt`."""
+    """Where that unit came from, as usage rows have it."""
     requests: int
     of_one_unit: int
 

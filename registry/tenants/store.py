@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from registry.db import Database, now_ms
 from registry.errors import Conflict, InvalidInput, NotFound
 from registry.etags import etag_of, require_match
 from registry.names import check_name
+from registry.short_digest import sha256
 from registry.tenants.actions import PROGRAM, record_action
 from registry.tenants.key_adapters import adapters_of_key
 from registry.tenants.rows import ApiKey, ModelMap, Tenant
@@ -116,7 +116,8 @@ class TenantSettings(TypedDict, total=False):
 
 def hash_secret(secret: str) -> bytes:
     """The 32 bytes under which a key is looked up. A key has 256 random bits, so a plain hash is enough."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+    digest: bytes = sha256(secret.encode("utf-8", "surrogatepass")).digest()
+    return digest
 
 
 class Tenants:

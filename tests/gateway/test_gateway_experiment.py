@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.explain import explain
-from gateway.splits.assignment import bucket_of, choose, hash_of, placed
+from gateway.splits.assignment import BUCKETS, bucket_of, choose, hash_of, placed
 from registry.catalog.snapshot import SplitArm, SplitPolicy
 from registry.experiments.infos import Decision, ExperimentInfo
 from registry.experiments.plan import Plan
@@ -261,29 +262,38 @@ def test_a_ramp_gives_these_units_these_arms_on_every_machine() -> None:
     assert found == ramp["arms"]
 
 
+def policy_of(audience: int, held_out: int) -> SplitPolicy:
+    """Of so many buckets of units, without so many."""
+    return SplitPolicy(
+        experiment_id=1,
+        experiment="one",
+        unit="conversation",
+        control=SplitArm("1.0", 5_000, 0.5, "acme/triage@1.0", "sha256:b", None),
+        falls_back=False,
+        keys=frozenset(),
+        metadata=(),
+        audience=audience,
+        holdout=(b"holdout of adapter 1", held_out),
+        for_all=False,
+    )
+
+
+def test_who_is_in_an_audience_is_so_on_every_machine() -> None:
+    for vector in VECTORS["hashes"]:
+        salt, unit = vector["salt"].encode(), vector["unit"]
+        digest = sha256(salt + b"\0" + unit.encode()).digest()
+        bucket = int.from_bytes(digest[16:24], "big") % BUCKETS
+        found = [placed(salt, [(BUCKETS, "1.0")], unit, policy_of(most, 0)) for most in (bucket, bucket + 1)]
+        assert found == [None, ("1.0", vector["hash"])]
+
+
 def test_who_is_in_an_experiment_says_nothing_about_the_arm_and_a_part_of_the_audience_is_in_a_larger_one() -> None:
-    arm = SplitArm("1.0", 5_000, 0.5, "acme/triage@1.0", "sha256:b", None)
-
-    def policy(percent: int, held_out: int) -> SplitPolicy:
-        return SplitPolicy(
-            experiment_id=1,
-            experiment="one",
-            unit="conversation",
-            control=arm,
-            falls_back=False,
-            keys=frozenset(),
-            metadata=(),
-            audience=(b"audience of salt", 100 * percent),
-            holdout=(b"holdout of adapter 1", 100 * held_out),
-            for_all=False,
-        )
-
     units = [f"unit-{number}" for number in range(20_000)]
     in_part = {
-        share: {unit for unit in units if placed(b"salt", [(10_000, arm)], unit, policy(*share)) is not None}
-        for share in ((50, 0), (80, 0), (100, 10))
+        share: {unit for unit in units if placed(b"salt", [(BUCKETS, "1.0")], unit, policy_of(*share)) is not None}
+        for share in ((5_000, 0), (8_000, 0), (BUCKETS, 1_000))
     }
-    half, most, held = in_part[50, 0], in_part[80, 0], set(units) - in_part[100, 10]
+    half, most, held = in_part[5_000, 0], in_part[8_000, 0], set(units) - in_part[BUCKETS, 1_000]
     assert half < most
     treated = {unit for unit in units if bucket_of(hash_of(b"salt", unit)) < 5_000}
     for part, share in ((half, 0.5), (most, 0.8), (held, 0.1)):

@@ -197,7 +197,7 @@ def test_a_schema_that_nests_without_end_is_refused() -> None:
 
 def test_all_answers_of_an_experiment_are_looked_at_and_the_base_as_an_arm_is_of_the_adapter() -> None:
     arm = SplitArm("base", 5_000, 0.5, "tiny", "b", None)
-    policy = SplitPolicy(5, "x", "conversation", arm, False, frozenset(), (), (b"", 10_000), (b"", 0), True)
+    policy = SplitPolicy(5, "x", "conversation", arm, False, frozenset(), (), 10_000, (b"", 0), True)
     split = SplitEntry(3, b"salt", (), (), policy)
     call = Call(DIALECTS["chat"], None, None, _nothing, "0" * 32, "0" * 32)
     base = Arm("tiny", "b", None, Assignment(3, "base", 0.5))

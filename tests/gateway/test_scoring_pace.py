@@ -30,7 +30,7 @@ def test_of_an_adapter_only_so_many_answers_are_looked_at_in_a_second_whatever_t
         False,
         frozenset(),
         (),
-        (b"", 0),
+        0,
         (b"", 0),
         True,
     )

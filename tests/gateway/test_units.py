@@ -18,11 +18,23 @@ from gateway.bytes_in_flight import HeldBytes
 from gateway.handoffs import Call, InferenceRequest, Unit
 from gateway.splits.skews import SkewWatch
 from gateway.splits.units import COUNTED, FORGET_AT, LEAST_PASSED, REMEMBERED, SETTLED, Units
-from registry.catalog.snapshot import SplitEntry
+from registry.catalog.snapshot import SplitArm, SplitEntry, SplitPolicy
 from registry.splits.skews import SplitSkew, SplitSkews
 from tests.support.stack import House
 
 SPLIT = SplitEntry(7, b"salt", (), ())
+BY_USER = SplitPolicy(
+    experiment_id=1,
+    experiment="one",
+    unit="end_user",
+    control=SplitArm("1.0", 10_000, 1.0, "acme/triage@1.0", "sha256:b", None),
+    falls_back=False,
+    keys=frozenset(),
+    metadata=(),
+    audience=10_000,
+    holdout=(b"", 0),
+    for_all=True,
+)
 Message = dict[str, Any]
 
 
@@ -230,10 +242,30 @@ def test_one_unit_with_too_much_traffic_is_found_among_many() -> None:
     assert "one unit is 10% of the last 2000 requests of split 7" in str(skew)
 
 
-def test_named_units_and_a_spread_or_small_traffic_alarm_nobody() -> None:
+@pytest.mark.parametrize(
+    ("header", "fields", "source", "remedy"),
+    [
+        ("all", {}, "header", "the same X-Switchyard-Unit"),
+        (None, {"metadata": {"conversation_id": "all"}}, "conversation_id", "the same metadata.conversation_id"),
+        (None, {"user": "all"}, "end_user", "the same end user"),
+    ],
+)
+def test_a_named_unit_with_too_much_traffic_is_found_like_any_other(
+    header: str | None, fields: dict[str, Any], source: str, remedy: str
+) -> None:
+    units, by = Units(), replace(SPLIT, policy=BY_USER if source == "end_user" else None)
+    for number in range(1_000):
+        named = number % 10 == 0
+        units.of(call(header if named else None), chat([said("user", f"{number}")], **(fields if named else {})), by)
+    (skew,) = units.skews()
+    assert (skew.alarming, skew.source) == (True, source)
+    assert remedy in str(skew)
+
+
+def test_a_spread_or_small_traffic_alarms_nobody() -> None:
     units = Units()
     for number in range(1_000):
-        of(units, chat([said("user", "same")]), f"header-{number % 3}")
+        of(units, chat([said("user", "same")]), f"header-{number % 50}")
         of(units, chat([said("user", f"{number}")]))
     assert not units.skews()[0].alarming
     few = Units()

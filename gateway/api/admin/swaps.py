@@ -83,10 +83,10 @@ class AcknowledgementDocument(Shape):
 
 
 class SkewDocument(Shape):
-    """One unit, derived from what requests say, is more than 5 % of a split's traffic."""
+    """One unit is more than 5 % of a split's traffic."""
 
     split_id: int = Field(description="The split.")
-    source: str = Field(description="How it was derived: `first_turn` of chats, or `prompt` of completions.")
+    source: str = Field(description="Where it came from, as `unit_source` of usage rows has it.")
     requests: int = Field(description="The last requests of the split that the worker with the worst figure has seen.")
     of_one_unit: int = Field(description="Of them, those of the unit.")
 
