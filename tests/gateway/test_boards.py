@@ -22,7 +22,7 @@ from tests.live.installation import ROOT
 from tests.support.deciding_stack import begun
 from tests.support.prometheus_server import PROMETHEUS, Prometheus, prometheus
 from tests.support.stack import Stack, open_house, run_engines, run_gateway
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 DEPLOY = ROOT / "deploy"
 NEEDS_PROMETHEUS = pytest.mark.skipif(PROMETHEUS is None, reason="prometheus is missing: apt-get install prometheus")
@@ -99,7 +99,7 @@ def test_every_query_of_every_board_has_data_and_every_rule_can_be_evaluated(bus
             return not any(without.values())
 
         try:
-            wait_until("all queries to have data", answered)
+            wait_until("all queries to have data", answered, 3 * DEADLINE_S)  # the analyst has twenty seconds a time
         except AssertionError:
             pytest.fail(f"without data: {json.dumps(without, indent=1)}")
         assert rules_of(server) == {"ok"}
