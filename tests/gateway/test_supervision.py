@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
+import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -13,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from gateway.serving.supervisor import Role
+from gateway.serving.supervisor import Role, wait_until_up
 from gateway.up import gateway_role
 from loadtest.ports import free_port
 from tests.support.fixtures import house
@@ -206,3 +208,20 @@ def test_one_that_serves_nothing_delays_nobody_and_is_started_again(tmp_path: Pa
         assert "SIGKILL" in up.wait_for("Starting it again")
         up.wait_for("up again")
         wait_until("it to run again", lambda: runs.read_text() == "xx")
+
+
+def test_a_look_at_a_child_makes_no_context_of_tls_as_each_takes_longer_than_all_else_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(*_: object, **__: object) -> None:
+        raise AssertionError("a context of TLS was made")
+
+    monkeypatch.setattr(ssl, "create_default_context", made)
+    port = free_port()
+    command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
+    nowhere = subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=tmp_path, stdout=nowhere, stderr=nowhere) as process:
+        try:
+            assert wait_until_up("it", f"http://127.0.0.1:{port}/", process, tmp_path / "log", DEADLINE_S) < DEADLINE_S
+        finally:
+            process.kill()
