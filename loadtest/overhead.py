@@ -4,11 +4,11 @@
     python -m loadtest.overhead --direct http://127.0.0.1:8100 --direct-model base \\
         --gateway http://127.0.0.1:8080 --key sk-… --model acme/support --pid $(pidof …)
 
-For each case (unstreamed, 52-event stream) and concurrency (1, 32) it alternates short rounds of all targets, so that
-a noisy machine hurts all alike, and reports the median latency of each, their ratio and difference, the median time
-to the first byte, requests per second, and the CPU seconds that the gateway's processes (`--pid`, children included)
-spent per request. The gateway is asked in each of `--dialects`, the engine always in chats, which are what it is asked
-by a gateway too. The last line of stdout is one JSON document. Exits 1 when an answer is not a 200.
+For each case (unstreamed, 52-event stream) and concurrency (1, 32) it alternates short rounds of both, so that a noisy
+machine hurts them alike, and reports the median latency of each, their ratio and difference, the median time to the
+first byte, requests per second, and the CPU seconds that the gateway's processes (`--pid`, children included) spent per
+request. All are chats; what other dialects cost beside them is `python -m tests.bars dialects`. The last line of stdout
+is one JSON document. Exits 1 when an answer is not a 200.
 
 Two rates matter on a busy machine: the client shares the CPU with what it measures, so requests per second at
 concurrency 32 are a lower bound; CPU per request is not affected.
@@ -110,7 +110,6 @@ class Row:
     """One line of the report; times in the units that the names say."""
 
     case: str
-    dialect: str
     concurrency: int
     direct_ms: float
     gateway_ms: float
@@ -170,16 +169,14 @@ def judge(reply: Reply, ends: bytes, into: Measured) -> None:
 
 
 async def measure(
-    targets: Sequence[Target], stream: bool, concurrency: int, requests: int, rounds: int
-) -> tuple[list[Row], list[str]]:
-    """One case: a warm-up round, then `rounds` of each target in turn, of which the first is the engine. Returns a row
-    for each of the others, and the failures.
-    """
+    direct: Target, gateway: Target, stream: bool, concurrency: int, requests: int, rounds: int
+) -> tuple[Row, list[str]]:
+    """One case: a warm-up round, then `rounds` of each target in turn. Returns its row, and the failures."""
     per_round = max(requests // rounds, concurrency)
     async with AsyncExitStack() as clients:
         lanes = [
             (await clients.enter_async_context(Client(target.url, target.key)), target, Measured())
-            for target in targets
+            for target in (direct, gateway)
         ]
         for client, target, measured in lanes:
             warm_up = Measured()
@@ -189,9 +186,8 @@ async def measure(
             for client, target, measured in lanes if number % 2 == 0 else reversed(lanes):
                 await one_round(client, target, stream, per_round, concurrency, measured)
     case = f"{STREAM_TOKENS + 2}-event stream" if stream else "unstreamed"
-    (_, _, straight), *others = lanes
-    rows = [as_row(case, concurrency, straight, through, target) for _, target, through in others]
-    return rows, [failure for _, _, measured in lanes for failure in measured.failures]
+    (_, _, straight), (_, _, through) = lanes
+    return as_row(case, concurrency, straight, through, gateway), straight.failures + through.failures
 
 
 def as_row(case: str, concurrency: int, engine: Measured, gateway: Measured, target: Target) -> Row:
@@ -202,7 +198,6 @@ def as_row(case: str, concurrency: int, engine: Measured, gateway: Measured, tar
     straight, through = median(engine.totals_s) * 1_000, median(gateway.totals_s) * 1_000
     return Row(
         case=case,
-        dialect=target.dialect,
         concurrency=concurrency,
         direct_ms=round(straight, 4),
         gateway_ms=round(through, 4),
@@ -217,16 +212,14 @@ def as_row(case: str, concurrency: int, engine: Measured, gateway: Measured, tar
     )
 
 
-async def benchmark(
-    direct: Target, gateways: Sequence[Target], requests: int, rounds: int
-) -> tuple[list[Row], list[str]]:
+async def benchmark(direct: Target, gateway: Target, requests: int, rounds: int) -> tuple[list[Row], list[str]]:
     """Every case; streams get a quarter of the requests, since each has 52 events."""
     rows, failures = [], []
     for stream in (False, True):
         for concurrency in (1, 32):
             count = requests // 4 if stream else requests
-            found, wrong = await measure((direct, *gateways), stream, concurrency, count, rounds)
-            rows += found
+            row, wrong = await measure(direct, gateway, stream, concurrency, count, rounds)
+            rows.append(row)
             failures += wrong
     return rows, failures
 
@@ -241,14 +234,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--gateway", required=True, help="the gateway, http://host:port")
     parser.add_argument("--model", required=True, help="the model's name at the gateway")
     parser.add_argument("--key", help="the gateway's key")
-    parser.add_argument("--dialects", nargs="+", choices=FORMS, default=["chat"], help="in which the gateway is asked")
     parser.add_argument("--pid", type=int, help="the gateway's process, for CPU per request")
     parser.add_argument("--requests", type=int, default=2_000, help="unstreamed requests per target and concurrency")
     parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args(arguments)
     direct = Target(options.direct, options.direct_model)
-    gateways = [Target(options.gateway, options.model, options.key, options.pid, one) for one in options.dialects]
-    rows, failures = asyncio.run(benchmark(direct, gateways, options.requests, options.rounds))
+    gateway = Target(options.gateway, options.model, options.key, options.pid)
+    rows, failures = asyncio.run(benchmark(direct, gateway, options.requests, options.rounds))
     print(table([asdict(row) for row in rows]))
     for failure in failures[:5]:
         print(f"failed: {failure}")

@@ -18,8 +18,7 @@ NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 
 def overhead(result: Any, concurrency: int, field: str) -> list[float]:
     """Of chats: in one piece, streamed."""
-    rows = [row for row in result["figures"]["rows"] if row.get("dialect", "chat") == "chat"]
-    found = {row["case"]: row[field] for row in rows if row["concurrency"] == concurrency}
+    found = {row["case"]: row[field] for row in result["figures"]["rows"] if row["concurrency"] == concurrency}
     return [found["unstreamed"], found["52-event stream"]]
 
 

@@ -1,4 +1,4 @@
-"""What the gateway adds, in CPU and latency, against the mock engine. What dialects cost is another bar."""
+"""What the gateway adds, in CPU and latency, against the mock engine, in chats. What dialects cost is another bar."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from loadtest.overhead import FORMS
 from tests.bars.support.commands import last_json
 from tests.bars.support.running import running
 
@@ -18,7 +17,6 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
             [
                 *(sys.executable, "-m", "loadtest.overhead", "--direct", house.engine_url, "--gateway", house.url),
                 *(f"--key={house.house.keys['acme']}", "--model", "acme/triage", "--pid", str(house.gateway_pid)),
-                *("--dialects", *FORMS),
                 *("--requests", str(max(40, int(4000 * scale))), "--rounds", "2" if scale < 1 else "8"),
             ]
         )

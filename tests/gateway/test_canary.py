@@ -26,6 +26,7 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "/v1/chat/completions": {"messages": TURNS, "max_tokens": 3},
     "/v1/completions": {"prompt": FORGED, "max_tokens": 3},
     "/v1/responses": {"input": FORGED, "max_output_tokens": 16},
+    "/v1/responses/input_tokens": {"input": FORGED},
     "/v1/messages": {"messages": TURNS, "max_tokens": 3},
     "/v1/messages/count_tokens": {"messages": TURNS},
     "/v1/embeddings": {"input": FORGED},

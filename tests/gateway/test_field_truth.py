@@ -17,11 +17,11 @@ from anthropic.types.beta import message_create_params as beta_message_params
 from openai.resources.chat.completions import Completions as Chats
 from openai.resources.completions import Completions
 from openai.resources.embeddings import Embeddings
-from openai.resources.responses import Responses
+from openai.resources.responses import InputTokens, Responses
 from openai.types import completion_create_params, embedding_create_params
 from openai.types.chat import completion_create_params as chat_params
 from openai.types.fine_tuning.job_create_params import JobCreateParams
-from openai.types.responses import response_create_params
+from openai.types.responses import input_token_count_params, response_create_params
 
 from gateway.api.dialects import DIALECTS
 from gateway.api.fields.table import RESERVED, UNSUPPORTED
@@ -36,6 +36,7 @@ TYPES: Mapping[str, tuple[Any, ...]] = {
     "completions": (completion_create_params.CompletionCreateParamsStreaming,),
     "embeddings": (embedding_create_params.EmbeddingCreateParams,),
     "responses": (response_create_params.ResponseCreateParamsStreaming,),
+    "input_tokens": (input_token_count_params.InputTokenCountParams,),
     "messages": (
         anthropic_types.message_create_params.MessageCreateParamsStreaming,
         beta_message_params.MessageCreateParamsStreaming,
@@ -51,6 +52,7 @@ METHODS: Mapping[str, tuple[Callable[..., Any], ...]] = {
     "completions": (Completions.create,),
     "embeddings": (Embeddings.create,),
     "responses": (Responses.create, Responses.parse),
+    "input_tokens": (InputTokens.count,),
     "messages": (Messages.create, Messages.stream, BetaMessages.create),
     "count_tokens": (Messages.count_tokens, BetaMessages.count_tokens),
 }

@@ -17,7 +17,7 @@ from tests.support.fuzzed_bodies import RICH, mutated
 
 
 def test_the_unmutated_bodies_are_good() -> None:
-    choices = {"chat": 2, "completions": 4, "responses": 1, "messages": 1, "count_tokens": 1}
+    choices = {"chat": 2, "completions": 4, "responses": 1, "input_tokens": 1, "messages": 1, "count_tokens": 1}
     for endpoint, body in RICH.items():
         request = DIALECTS[endpoint].parse(orjson.dumps(body), caps=Caps(), allow_unknown=False)
         assert request.choices == choices[endpoint]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
@@ -100,3 +102,38 @@ def test_errors_are_the_clients_own(client: OpenAI) -> None:
     assert refused.value.param == "max_output_tokens"
     with pytest.raises(openai.AuthenticationError):
         client.with_options(api_key="none").responses.create(model="triage", input=ASKED)
+
+
+def test_the_count_of_a_prompt_is_what_its_response_is_charged_with_all_that_it_goes_on_from(
+    client: OpenAI, stack: Stack
+) -> None:
+    tool: Any = {"type": "function", "name": "find", "parameters": {"type": "object"}, "strict": False}
+    first = client.responses.create(model="acme/triage", input=ASKED, instructions="Be kind.", max_output_tokens=5)
+    conversation = client.conversations.create(items=[{"role": "user", "content": "Hi"}])
+    item = client.responses.input_items.list(first.id).data[0]
+    assert item.id is not None
+    bodies: list[dict[str, Any]] = [
+        {"input": ASKED},
+        {"input": ASKED, "instructions": "Be kind.", "reasoning": {"effort": "low"}, "truncation": "disabled"},
+        {"input": "Where is it?", "tools": [tool], "tool_choice": "none"},
+        {"input": "Where is it?", "previous_response_id": first.id},
+        {"input": "Where is it?", "conversation": conversation.id},
+        {"input": "Where is it?", "conversation": {"id": conversation.id}},
+        {"input": [{"type": "item_reference", "id": item.id}, {"role": "user", "content": "Well?"}]},
+    ]
+    for body in bodies:
+        counted = client.responses.input_tokens.count(model="acme/triage", **body)
+        served = client.responses.create(model="acme/triage", max_output_tokens=1, store=False, **body)
+        assert served.usage is not None
+        assert (counted.object, counted.input_tokens) == ("response.input_tokens", served.usage.input_tokens), body
+    raw = client.responses.input_tokens.with_raw_response.count(model="acme/triage", input=ASKED)
+    (row,) = stack.house.usage_of(raw.headers["x-request-id"])
+    assert (row["endpoint"], row["prompt_tokens"], row["cost_nano"]) == ("input_tokens", 0, 0)
+
+
+def test_a_count_of_what_is_not_there_is_refused_as_the_response_would_be(client: OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.input_tokens.count(model="acme/triage", input=ASKED, previous_response_id="resp_none")
+    assert (refused.value.code, refused.value.param) == ("previous_response_not_found", "previous_response_id")
+    with pytest.raises(openai.BadRequestError, match="max_output_tokens"):
+        client.responses.input_tokens.count(model="acme/triage", input=ASKED, extra_body={"max_output_tokens": 3})

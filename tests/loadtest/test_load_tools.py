@@ -91,7 +91,7 @@ async def test_the_load_test_fails_when_answers_are_wrong(
 async def test_overhead_compares_both_targets_in_every_case(engine: MockEngine) -> None:
     async with run_mock_engine(ttft_ms=25) as slower:
         direct, gateway = Target(engine.url, "base"), Target(slower.url, "base", pid=None)
-        rows, failures = await benchmark(direct, [gateway], requests=20, rounds=1)
+        rows, failures = await benchmark(direct, gateway, requests=20, rounds=1)
         requests = [(await each.state())["requests"]["base"] for each in (engine, slower)]
     assert failures == []
     assert [(row.case, row.concurrency) for row in rows] == [
@@ -116,7 +116,7 @@ async def test_overhead_counts_the_cpu_of_the_given_process(
 async def test_overhead_counts_a_wrong_answer_as_a_failure(engine: MockEngine) -> None:
     await engine.faults(fail_next=[500] * 3)
     target = Target(engine.url, "base")
-    (row,), failures = await overhead.measure([target] * 2, stream=False, concurrency=1, requests=10, rounds=1)
+    row, failures = await overhead.measure(target, target, stream=False, concurrency=1, requests=10, rounds=1)
     assert (row.failures, len(failures)) == (3, 3)
 
 

@@ -121,6 +121,10 @@ RICH: dict[Endpoint, dict[str, Any]] = {
         "service_tier": "auto",
     },
 }
+RICH["input_tokens"] = {
+    name: RICH["responses"][name]
+    for name in ("model", "input", "instructions", "tools", "tool_choice", "text", "reasoning", "conversation")
+}
 RICH["count_tokens"] = {
     name: RICH["messages"][name] for name in ("model", "system", "messages", "tools", "tool_choice", "thinking")
 }

@@ -16,6 +16,7 @@ from gateway.api.dialects.embeddings import Embeddings
 from gateway.api.dialects.messages.dialect import CountTokens, Messages
 from gateway.api.dialects.rerank import Rerank
 from gateway.api.dialects.responses.dialect import Responses
+from gateway.api.dialects.responses.input_tokens import InputTokens
 from gateway.api.dialects.score import Score
 from gateway.api.dialects.tokenize import Tokenize
 
@@ -25,6 +26,7 @@ DIALECTS: Mapping[str, Dialect] = {
         Chat(),
         Completions(),
         Responses(),
+        InputTokens(),
         Messages(),
         CountTokens(),
         Embeddings(),

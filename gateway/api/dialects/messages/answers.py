@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import orjson
 
 from gateway.api.dialects.chat_stream import ChatStream, Delta
 from gateway.api.dialects.messages.blocks import Blocks, Content, Events
-from gateway.api.dialects.unmetered import UnmeteredReader
 from gateway.errors import ApiError
-from gateway.handoffs import Admitted, EngineBroke, EngineCount
-
-_COUNT = re.compile(rb'\{"count":(\d+)[,}]')
+from gateway.handoffs import Admitted, EngineCount
 
 
 def stop_reason(finish_reason: str | None, stopped_by: str | int | None, blocks: Blocks) -> tuple[str, str | None]:
@@ -119,14 +115,3 @@ class MessageReader:
             "cache_read_input_tokens": cached,
             "output_tokens": count.completion_tokens or 0,
         }
-
-
-class CountReader(UnmeteredReader):
-    """Makes Anthropic's count of a prompt of an engine's."""
-
-    def document(self, data: bytes) -> bytes:
-        """The count alone: the tokens behind it are not read. Raises `EngineBroke`."""
-        found = _COUNT.match(super().document(data))
-        if found is None:
-            raise EngineBroke("the engine's answer cannot be understood")
-        return b'{"input_tokens":%b}' % found[1]

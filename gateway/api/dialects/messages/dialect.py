@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Set
-from functools import cached_property
+from collections.abc import Mapping
 from typing import Any
 
-from gateway.api.dialects.messages.answers import CountReader, MessageReader
+from gateway.api.dialects.chat_count import ChatCount
+from gateway.api.dialects.messages.answers import MessageReader
 from gateway.api.dialects.messages.errors import envelope, event
 from gateway.api.dialects.messages.fields import (
     FORWARDED,
@@ -19,13 +19,12 @@ from gateway.api.dialects.messages.fields import (
     one_format,
 )
 from gateway.api.dialects.messages.tools import chosen, names_a_tool
-from gateway.api.dialects.tokenize import Tokenize, of_chat
+from gateway.api.dialects.tokenize import of_chat
 from gateway.api.dialects.translated import Translated
-from gateway.api.dialects.unmetered import Unmetered
 from gateway.api.fields.caps import Caps
 from gateway.api.fields.settled import settle
 from gateway.errors import ApiError
-from gateway.handoffs import Admitted, Endpoint, EngineCount, InferenceRequest
+from gateway.handoffs import Admitted, EngineCount, InferenceRequest
 
 _PASSED = ("temperature", "top_p", "top_k", "tools", "chat_template_kwargs")
 """Fields that a chat has too, by the same name and in the same form."""
@@ -120,7 +119,7 @@ class Messages(Translated):
         return event(error.in_terms_of(self.public_field))
 
 
-class CountTokens(Unmetered):
+class CountTokens(ChatCount):
     """How many tokens the prompt of a message has."""
 
     name = "count_tokens"
@@ -132,17 +131,7 @@ class CountTokens(Unmetered):
     refused = REFUSED
     rules = _RULES
     request_id_header = b"request-id"
-    answer_begins = b'{"count":'
-
-    @cached_property
-    def asks(self) -> Endpoint:
-        """The count of a chat."""
-        return Tokenize.name
-
-    @property
-    def engine_fields(self) -> Set[str]:
-        """Those of that."""
-        return Tokenize.forwarded.keys()
+    answer = b'{"input_tokens":%b}'
 
     def request(
         self, model: str, given: Mapping[str, Any], body: dict[str, Any], body_bytes: int, caps: Caps
@@ -151,15 +140,6 @@ class CountTokens(Unmetered):
         chat = chat_of(body)
         settle(chat)
         return super().request(model, given, of_chat(chat), body_bytes, caps)._replace(user=user_of(given))
-
-    def prompt_field(self, body: Mapping[str, Any]) -> str:
-        """Of the chat."""
-        return "messages"
-
-    def reader(self, admitted: Admitted, count: EngineCount) -> CountReader:
-        """No token is used."""
-        super().reader(admitted, count)
-        return CountReader(self.answer_begins)
 
     def error_body(self, error: ApiError) -> bytes:
         """In Anthropic's envelope."""

@@ -58,7 +58,7 @@ class Responses(Translated):
 
     def conversation(self, given: Mapping[str, Any]) -> str | None:
         """What the metadata calls it, as in chats; else a conversation that is kept here."""
-        return conversation_of(given) or given.get("conversation")
+        return conversation_of(given) or conversation_id(given)
 
     def echo(self, given: Mapping[str, Any]) -> bytes:
         """Most of the request."""
