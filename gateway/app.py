@@ -199,8 +199,9 @@ class Gateway:
             await asyncio.to_thread(limits.books.read)
             tracing = tracing_of(settings, SERVICE, worker_id)
             self.candidate = candidate_of(registry, settings, watch, self.identity, tracing) if self._leads else None
-            archive = archive_of(settings, registry, worker_id)
-            house = self.house = _house(settings, registry, watch, worker, limits, journal, archive, tracing)
+            admission = _admission(settings)
+            archive = archive_of(settings, registry, worker_id, lambda: admission.requests.taken)
+            house = self.house = _house(settings, registry, watch, worker, limits, journal, archive, admission, tracing)
             background = Background(self._works(house, worker, registry), house.metrics.restarted)
             house.telling.levels.works = background.faults
             worker.on_waited = house.metrics.waited
@@ -290,6 +291,13 @@ class Gateway:
         return works
 
 
+def _admission(settings: GatewaySettings) -> Admission:
+    bytes_ = BytesInFlight(settings.max_bytes_in_flight, settings.max_bytes_in_flight_per_tenant)
+    return Admission.of(
+        settings.max_unfinished_bodies, settings.max_in_flight, settings.max_in_flight_per_tenant, bytes_
+    )
+
+
 def _house(
     settings: GatewaySettings,
     registry: Registry,
@@ -298,6 +306,7 @@ def _house(
     limits: Limits,
     journal: Journal,
     archive: Archive,
+    admission: Admission,
     tracing: Tracing | None,
 ) -> House:
     metrics, units, caps = Metrics(), Units(), Caps()
@@ -309,12 +318,7 @@ def _house(
         caps=caps,
         catalog=watch,
         fleet=worker,
-        admission=Admission.of(
-            settings.max_unfinished_bodies,
-            settings.max_in_flight,
-            settings.max_in_flight_per_tenant,
-            BytesInFlight(settings.max_bytes_in_flight, settings.max_bytes_in_flight_per_tenant),
-        ),
+        admission=admission,
         desk=Desk(partial(metrics.waited, "desk")),
         accountant=Accountant(registry),
         door=Door(watch, admin_key(settings), settings.invalid_keys_per_minute, settings.trusted_proxies, metrics.add),

@@ -13,7 +13,7 @@ from gateway.errors import ApiError, NotWanted, Overloaded, Unauthenticated
 from gateway.handoffs import KEY_OVER, Admitted
 from gateway.keeping import Answered, Keeping, KeptAnswer, Status
 from gateway.responses.archive import Archive
-from gateway.steps.keep import store, turn_of
+from gateway.steps.keep import stored, turn_of
 
 FAULT = ApiError("The gateway failed on this request; it is our fault.", code="internal_error")
 REVOKED = Unauthenticated("The API key of this response was revoked, or reached its end.", code="revoked_api_key")
@@ -34,7 +34,7 @@ async def in_background(
     """
     queued = _without_output(admitted, "queued", None)
     try:
-        await store(archive, desk, turn_of(archive, admitted, keeping, queued))
+        await stored(archive, desk, turn_of(archive, admitted, keeping, queued))
     except BaseException:  # who gave up on it may find it stored all the same, and nobody makes it
         _end(archive, admitted, keeping, _without_output(admitted, "cancelled", None))
         raise

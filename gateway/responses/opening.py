@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gateway.responses.archive import Archive
 from gateway.responses.lookups import Lookups
 from gateway.responses.quota import Most, Quota
@@ -12,10 +14,10 @@ from gateway.settings import GatewaySettings
 from registry.service import Registry
 
 
-def archive_of(settings: GatewaySettings, registry: Registry, worker_id: str) -> Archive:
-    """The archive of one worker."""
+def archive_of(settings: GatewaySettings, registry: Registry, worker_id: str, running: Callable[[], int]) -> Archive:
+    """The archive of one worker, of which `running` says how many requests are in flight."""
     responses = registry.responses
     runs = Runs(worker_id, responses.going_on)
     quota = Quota(responses.amounts, Most(settings.max_stored_records, settings.max_stored_bytes))
-    writer, thoughts = Writer(responses.save), Thoughts(registry.keyring)
+    writer, thoughts = Writer(responses.save, running), Thoughts(registry.keyring)
     return Archive(responses, registry.conversations, Lookups(), writer, runs, quota, thoughts, settings.response_days)

@@ -1,5 +1,5 @@
 """Stores answers in groups: whoever comes while one transaction is under way, or soon after it, is in the next one,
-and who comes when none was for a while is stored at once.
+and who comes when none was for a while, or when all requests that run here wait for it, is stored at once.
 
 A group costs one transaction, in one thread, which is most of what an answer alone would cost. A database that lets
 nobody write costs those who have something to store their answer, after a while, and nobody else anything.
@@ -34,8 +34,8 @@ MOST_IN_A_GROUP = 128
 MOST_WAITING = 4_096
 MOST_WAITING_BYTES = 256 * 1024 * 1024
 GROUP_S = 0.02
-"""From the end of one transaction to the next, at least. A transaction for each answer would cost as much as a chat; an
-engine takes hundreds of milliseconds for one.
+"""From the end of one transaction to the next, as long as somebody may come who could be in it. A transaction for each
+answer would cost as much as a chat; an engine takes hundreds of milliseconds for one.
 """
 AGAIN_S = 5.0
 """Until what nobody waits for is tried again."""
@@ -69,13 +69,17 @@ class Writer:
     def __init__(
         self,
         save: Callable[[Sequence[SealedTurn]], None],
+        running: Callable[[], int],
         *,
         patience_s: float = PATIENCE_S,
         again_s: float = AGAIN_S,
         group_s: float = GROUP_S,
     ) -> None:
-        """`save` stores several turns in one transaction, all or none, and blocks meanwhile."""
+        """`save` stores several turns in one transaction, all or none, and blocks meanwhile; `running` says how many
+        requests are in flight, with those that wait here.
+        """
         self._save = save
+        self._running = running
         self._patience_s = patience_s
         self._again_s = again_s
         self._group_s = group_s
@@ -85,6 +89,8 @@ class Writer:
         """Whether a group is in the thread, or goes there without more ado."""
         self._next_s = 0.0
         """When the next group may go there, on the loop's clock."""
+        self._pause: asyncio.TimerHandle | None = None
+        """Until then."""
         self._queue: SimpleQueue[Sequence[_Waiting] | None] = SimpleQueue()
         self._sent: Sequence[_Waiting] = ()
         """The group that is in the thread, or the last one that was."""
@@ -108,13 +114,13 @@ class Writer:
 
     def store(self, turn: SealedTurn) -> asyncio.Future[None]:
         """Done when the turn is committed. Raises `NotStored`, as the future does."""
-        return self._awaited(turn, turn.bytes)
+        return self._put(turn, turn.bytes, self._until_s())
 
     def do(self, work: Callable[[], T]) -> asyncio.Future[T]:
         """What `work` in the database returns, in its turn among what is stored. Raises `NotStored`, or its error, as
         the future does.
         """
-        return self._awaited(work, 0)
+        return self._put(work, 0, self._until_s())
 
     def leave(self, work: Callable[[], Any]) -> None:
         """Do some work in its turn, for nobody who would wait for it: again and again while the database cannot be
@@ -129,14 +135,12 @@ class Writer:
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join, self._patience_s)
 
-    def _awaited(self, order: Order, length: int) -> asyncio.Future[Any]:
-        """A future and no coroutine: of those that a request is in, each has to be gone through when it goes on."""
-        if self._waiting >= MOST_WAITING or self._waiting_bytes + length > MOST_WAITING_BYTES:
-            raise _not_stored()
+    def _until_s(self) -> float:
+        """How long somebody waits who begins now, on the loop's clock."""
         until_s = self._loop.time() + self._patience_s
         if self._patience is None:
             self._patience = self._loop.call_at(until_s, self._give_up)
-        return self._put(order, length, until_s)
+        return until_s
 
     def _give_up(self) -> None:
         """Nobody waits any longer for what should be stored by now."""
@@ -163,6 +167,9 @@ class Writer:
             self._loop.call_later(self._again_s, self.leave, work)
 
     def _put(self, order: Order, length: int, until_s: float | None) -> asyncio.Future[Any]:
+        """A future and no coroutine: of those that a request is in, each has to be gone through when it goes on."""
+        if until_s is not None and (self._waiting >= MOST_WAITING or self._waiting_bytes + length > MOST_WAITING_BYTES):
+            raise _not_stored()
         loop = self._loop
         stored = loop.create_future()
         self._gathered.append(_Waiting(order, length, stored, until_s))
@@ -171,12 +178,17 @@ class Writer:
         if not self._sends:
             self._sends = True
             if loop.time() < self._next_s:
-                loop.call_at(self._next_s, self._send)
+                self._pause = loop.call_at(self._next_s, self._send)
             else:
                 loop.call_soon(self._send)  # with what comes in the same turn of the loop
+        if self._pause is not None and len(self._gathered) >= self._running():  # nobody is left who could come
+            self._pause.cancel()
+            self._pause = None
+            loop.call_soon(self._send)
         return stored
 
     def _send(self) -> None:
+        self._pause = None
         gathered = self._gathered
         self._sent = group = [gathered.popleft() for _ in range(min(len(gathered), MOST_IN_A_GROUP))]
         self._queue.put(group)
@@ -194,7 +206,7 @@ class Writer:
         self._next_s = self._loop.time() + self._group_s
         self._sends = bool(self._gathered)
         if self._sends:
-            self._loop.call_at(self._next_s, self._send)
+            self._pause = self._loop.call_at(self._next_s, self._send)
 
     # The thread
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from functools import partial
 
 from gateway.desk import LARGE_BYTES, Desk
@@ -19,7 +20,7 @@ async def keep(archive: Archive, desk: Desk, admitted: Admitted, keeping: Keepin
     turn = turn_of(archive, admitted, keeping, answered)
     try:
         if not keeping.background:
-            await store(archive, desk, turn)
+            await stored(archive, desk, turn)
             return
         archive.runs.let_be((turn.tenant, turn.id))
         wanted = await archive.writer.do(partial(archive.responses.end, turn))
@@ -31,17 +32,19 @@ async def keep(archive: Archive, desk: Desk, admitted: Admitted, keeping: Keepin
         raise NotWanted("The response was cancelled or deleted.", code="response_cancelled")
 
 
-async def store(archive: Archive, desk: Desk, turn: Turn) -> None:
-    """Return when it is committed. Raises `NotStored`.
+def stored(archive: Archive, desk: Desk, turn: Turn) -> Awaitable[None]:
+    """Done when it is committed. Raises `NotStored`, as what is awaited does.
 
     It is sealed here: the thread that stores it would give the interpreter up for that, and wait for it each time.
     """
     length = len(turn.document) + turn.items_bytes
     if length < LARGE_BYTES:
-        sealed = archive.responses.sealed(turn)
-    else:
-        sealed = await desk.do(turn.tenant, length, partial(archive.responses.sealed, turn))
-    await archive.writer.store(sealed)
+        return archive.writer.store(archive.responses.sealed(turn))
+    return _stored_aside(archive, desk, turn, length)
+
+
+async def _stored_aside(archive: Archive, desk: Desk, turn: Turn, length: int) -> None:
+    await archive.writer.store(await desk.do(turn.tenant, length, partial(archive.responses.sealed, turn)))
 
 
 def keep_broken_off(archive: Archive, admitted: Admitted, keeping: Keeping, answered: Answered) -> None:

@@ -72,10 +72,10 @@ class StoredResponses:
 
     def sealed(self, turn: Turn) -> SealedTurn:
         """A new response as it is saved. Takes a hundredth of a millisecond, and as long again for each 2 kB."""
-        written, document = self._sealed(turn)
+        seal, tenant, id_ = self._keyring.seal, turn.tenant, turn.id
         row = (
-            turn.tenant,
-            turn.id,
+            tenant,
+            id_,
             turn.key_id,
             turn.created_at_ms,
             turn.status,
@@ -83,8 +83,8 @@ class StoredResponses:
             turn.worker is not None,
             turn.previous_id,
             turn.conversation_id,
-            written,
-            document,
+            seal(orjson.dumps({"items": turn.items, "unit": turn.unit}), tenant, id_, TURN),
+            seal(turn.document, tenant, id_, DOCUMENT),
         )
         is_row = turn.worker is None and turn.conversation_id is None
         return SealedTurn(row, len(turn.document) + turn.items_bytes, None if is_row else turn)
@@ -108,7 +108,7 @@ class StoredResponses:
 
     def end(self, turn: Turn) -> bool:
         """Store how a background response has ended; False when it was cancelled, deleted or given up before."""
-        written, document = self._sealed(turn)
+        *_, written, document = self.sealed(turn).row
         with self._db.write() as session:
             session.execute(
                 delete(BackgroundRun).where(BackgroundRun.tenant == turn.tenant, BackgroundRun.id == turn.id)
@@ -282,11 +282,6 @@ class StoredResponses:
             )
             session.execute(delete(run).where(tuple_(run.tenant, run.id).in_(names)))
         return len(names)
-
-    def _sealed(self, turn: Turn) -> tuple[bytes, bytes]:
-        written = orjson.dumps({"items": turn.items, "unit": turn.unit})
-        seal, tenant, id_ = self._keyring.seal, turn.tenant, turn.id
-        return seal(written, tenant, id_, TURN), seal(turn.document, tenant, id_, DOCUMENT)
 
     def _add_to_conversations(self, session: Session, turns: Sequence[Turn]) -> None:
         """What the turns said, of those with an answer. A conversation that is gone by now is not missed."""

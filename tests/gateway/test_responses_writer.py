@@ -21,6 +21,11 @@ def turn(id_: str, size: int = 100) -> SealedTurn:
     return SealedTurn((id_,), size, None)
 
 
+def many() -> int:
+    """So many requests are in flight that somebody may always come."""
+    return 1_000
+
+
 class Books:
     """What is stored, and what may be in the way of it."""
 
@@ -44,7 +49,7 @@ def books() -> Books:
 
 @pytest.fixture
 async def writer(books: Books) -> AsyncIterator[Writer]:
-    writer = Writer(books.save, patience_s=5)
+    writer = Writer(books.save, many, patience_s=5)
     yield writer
     books.open.set()
     await writer.close()
@@ -62,7 +67,7 @@ async def test_what_comes_while_one_transaction_is_under_way_is_in_the_next_one(
 
 
 async def test_what_comes_soon_after_an_answer_that_was_stored_waits_for_others(books: Books) -> None:
-    writer = Writer(books.save, group_s=3_600)
+    writer = Writer(books.save, many, group_s=3_600)
     await writer.store(turn("resp_0"))
     others = []
     for number in (1, 2):
@@ -72,6 +77,20 @@ async def test_what_comes_soon_after_an_answer_that_was_stored_waits_for_others(
     await writer.close()
     await asyncio.gather(*others)
     assert books.groups == [["resp_0"], ["resp_1", "resp_2"]]
+
+
+async def test_nobody_waits_for_others_when_all_that_run_wait(books: Books) -> None:
+    running = 1
+    writer = Writer(books.save, lambda: running, group_s=3_600)
+    await writer.store(turn("resp_0"))
+    await writer.store(turn("resp_1"))  # nobody else is there
+    running = 3
+    others = [writer.store(turn(f"resp_{number}")) for number in (2, 3)]
+    await asyncio.sleep(0.01)
+    assert books.groups == [["resp_0"], ["resp_1"]]
+    await asyncio.gather(*others, writer.store(turn("resp_4")))
+    assert books.groups[2:] == [["resp_2", "resp_3", "resp_4"]]
+    await writer.close()
 
 
 async def test_a_turn_that_the_database_refuses_takes_no_other_with_it(writer: Writer, books: Books) -> None:
@@ -98,7 +117,7 @@ async def test_a_database_that_is_away_is_told_to_each_and_the_next_turn_is_stor
 
 
 async def test_nobody_waits_for_ever_and_what_nobody_waits_for_is_not_stored(books: Books) -> None:
-    writer = Writer(books.save, patience_s=0.05)
+    writer = Writer(books.save, many, patience_s=0.05)
     books.open.clear()
     ended = await asyncio.gather(*(writer.store(turn(f"resp_{n}")) for n in range(3)), return_exceptions=True)
     assert all(isinstance(one, NotStored) for one in ended)
@@ -137,7 +156,7 @@ async def test_what_waits_is_bounded_with_what_its_clients_wrote(
 
 
 async def test_what_is_left_to_it_is_done_before_it_closes(books: Books) -> None:
-    writer = Writer(books.save)
+    writer = Writer(books.save, many)
     done: list[Any] = []
     for number in range(3):
         writer.leave(lambda number=number: done.append(number))  # type: ignore[misc]
@@ -149,7 +168,7 @@ async def test_what_is_left_to_it_is_done_before_it_closes(books: Books) -> None
 
 
 async def test_what_nobody_waits_for_is_tried_again_while_the_database_cannot_be_written_to(books: Books) -> None:
-    writer = Writer(books.save, again_s=0.01)
+    writer = Writer(books.save, many, again_s=0.01)
     tries: list[int] = []
 
     def locked_at_first() -> None:
