@@ -121,7 +121,7 @@ async def test_nothing_is_kept_of_the_answer_to_a_copy(engines: list[EngineView]
     view = FleetView(tuple(engines), Homes({}), {})
     settings: Any = SimpleNamespace(cold_wait_s=1.0, **asdict(Patience()))
     journal = Journal(tmp_path, "w", max_unshipped_bytes=1 << 20)
-    writer = Writer(StoredResponses(db, Keyring(None)).save)
+    writer = Writer(StoredResponses(db, Keyring(None)).save, lambda: 1)
     means: Any = SimpleNamespace(
         fleet=SimpleNamespace(view=lambda: view, in_flight=InFlight(on_released=lambda: None)),
         journal=journal,
