@@ -71,7 +71,6 @@ from gateway.metrics.levels import Levels
 from gateway.metrics.telling import Telling
 from gateway.metrics.worker import Metrics
 from gateway.request_log import RequestLog
-from gateway.responses.archive import Archive
 from gateway.responses.lookups import Lookups
 from gateway.responses.opening import archive_of
 from gateway.scoring.scorer import Scorer
@@ -199,9 +198,7 @@ class Gateway:
             await asyncio.to_thread(limits.books.read)
             tracing = tracing_of(settings, SERVICE, worker_id)
             self.candidate = candidate_of(registry, settings, watch, self.identity, tracing) if self._leads else None
-            admission = _admission(settings)
-            archive = archive_of(settings, registry, worker_id, lambda: admission.requests.taken)
-            house = self.house = _house(settings, registry, watch, worker, limits, journal, archive, admission, tracing)
+            house = self.house = _house(settings, registry, watch, worker, limits, journal, worker_id, tracing)
             background = Background(self._works(house, worker, registry), house.metrics.restarted)
             house.telling.levels.works = background.faults
             worker.on_waited = house.metrics.waited
@@ -305,11 +302,11 @@ def _house(
     worker: FleetWorker,
     limits: Limits,
     journal: Journal,
-    archive: Archive,
-    admission: Admission,
+    worker_id: str,
     tracing: Tracing | None,
 ) -> House:
-    metrics, units, caps = Metrics(), Units(), Caps()
+    metrics, units, caps, admission = Metrics(), Units(), Caps(), _admission(settings)
+    archive = archive_of(settings, registry, worker_id, lambda: admission.requests.taken)
     levels = Levels(
         metrics, watch, journal, units, worker.lines, worker.slots, None if tracing is None else tracing.outbox
     )
