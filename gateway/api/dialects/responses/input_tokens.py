@@ -41,7 +41,7 @@ class InputTokens(ChatCount):
         "personality": text(64),  # a style of OpenAI's own models
     }
     refused = REFUSED
-    rules = RULES
+    rules = tuple(rule for rule in RULES if rule[0] in {*_READ, *_NOT_READ})
     answer = b'{"object":"response.input_tokens","input_tokens":%b}'
 
     def parse(self, raw: bytes, *, caps: Caps, allow_unknown: bool, model: str | None = None) -> InferenceRequest:
