@@ -53,6 +53,7 @@ def test_the_frame_comes_without_waiting_for_any_sum(operator: Visitor) -> None:
 def test_the_report_tells_each_line_with_formula_version_and_query(operator: Visitor) -> None:
     text = seen(operator.page(f"/cost/report/~live?by=version&{JUNE}"))
     assert "Bill $288" in text
+    assert text.index("the dearest first") < text.index("Side by side"), "who cost most is seen without scrolling"
     assert "the API would be cheaper" in text
     assert "engine_cost.busy_dollars" in text
     assert "SELECT" in text

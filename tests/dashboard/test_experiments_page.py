@@ -107,7 +107,7 @@ def test_a_person_begins_pauses_resumes_and_stops_one_on_what_the_page_showed(
 ) -> None:
     path = f"/experiments/{draft.id}"
     page = operator.page(path)
-    assert "nothing is decided before somebody says so" in seen(page)
+    assert "Nothing is decided before somebody says so" in seen(page)
     assert operator.post(f"{path}/start", {"etag": etag_of(page)}).status_code == 303
     assert "It begins" in seen(operator.page(path))
     assert settled(stack, draft.id).state == "running"
