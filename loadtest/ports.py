@@ -21,6 +21,8 @@ KERNELS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 USUAL_KERNELS = range(32_768, 61_000)
 ALL = range(10_000, 65_536)
 """Below are those that services are known by."""
+RAYS = range(10_002, 20_000)
+"""Of these Ray gives its workers some."""
 BLOCK = 128
 STEP = 37
 """Blocks between those at which processes with neighbouring ids begin to look, so that they seldom look at the same."""
@@ -59,9 +61,14 @@ def _taken(blocks: Iterable[range]) -> range:
 def blocks(kernels: range, first: int) -> Iterator[range]:
     """Those outside the kernel's ports, or all if it has all; the one to begin with depends on the number `first`."""
     every = [ALL[start : start + BLOCK] for start in range(0, len(ALL) - BLOCK, BLOCK)]
-    ours = [one for one in every if one.stop <= kernels.start or one.start >= kernels.stop] or every
+    free = [one for one in every if _apart(one, kernels)]
+    ours = [one for one in free if _apart(one, RAYS)] or free or every
     for number in range(len(ours)):
         yield ours[(first * STEP + number) % len(ours)]
+
+
+def _apart(one: range, other: range) -> bool:
+    return one.stop <= other.start or one.start >= other.stop
 
 
 def _kernels() -> range:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.ports import ALL, BLOCK, HERE, Ports, blocks, free_port
+from loadtest.ports import ALL, BLOCK, HERE, RAYS, Ports, blocks, free_port
 
 KERNELS = range(32_768, 61_000)
 
@@ -28,6 +28,8 @@ def test_no_port_is_one_that_the_kernel_gives() -> None:
     assert found
     assert not [one for one in found if {*one} & {*KERNELS} or not {*one} <= {*ALL}]
     assert len({one.start for one in found}) == len(found), "each once"
+    assert not [one for one in found if {*one} & {*RAYS}]
+    assert {*next(blocks(range(16_000, 65_536), 0))} <= {*ALL} & {*range(16_000)}, "a kernel that gives more"
     assert list(blocks(range(1_024, 65_536), 0)), "a kernel that gives all leaves the choice"
 
 
