@@ -33,23 +33,31 @@ STEERING = tuple(PAGE[f"Following and steering a job, in {language}"] for langua
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Of a tiny base that bears the page's name, with a worker that trains."""
+    """Of a tiny base that bears the page's name; nobody takes jobs yet."""
     folder = tmp_path_factory.mktemp("fine-tuning")
     base = write_tiny_base(folder / BASE)
     with open_house(folder, engine_base=BASE) as house:
         house.tenant("acme")
         house.registry.bases.register(BASE, base)
-        settings = TrainerSettings(state_dir=house.settings.state_dir, trainer_bases=[base], trainer_poll_s=0.2)
-        worker = Worker(house.registry, settings, LocalExecutor(1, 0), print)
-        thread = threading.Thread(target=worker.run)
         with run_stack(house, engines=[{"model": str(base)}]) as stack:
-            thread.start()
-            try:
-                yield stack
-            finally:
-                worker.stopping.set()
-                thread.join(60)
-                assert not thread.is_alive()
+            yield stack
+
+
+@pytest.fixture(scope="module")
+def trainer(gateway: Stack) -> Iterator[None]:
+    """A worker that trains."""
+    house = gateway.house
+    bases = [house.folder / BASE]
+    settings = TrainerSettings(state_dir=house.settings.state_dir, trainer_bases=bases, trainer_poll_s=0.2)
+    worker = Worker(house.registry, settings, LocalExecutor(1, 0), print)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        worker.stopping.set()
+        thread.join(60)
+        assert not thread.is_alive()
 
 
 def begun(snippet: Snippet, stack: Stack, folder: Path, ends: ExitStack) -> subprocess.Popen[str]:
@@ -87,6 +95,16 @@ def outputs_of(snippets: Sequence[Snippet], stack: Stack, folder: Path) -> dict[
 
 
 @pytest.mark.timeout(PATIENCE_S + 180)
+def test_the_snippets_that_follow_and_steer_a_job_find_it_and_end_it(gateway: Stack, tmp_path: Path) -> None:
+    for language, (out, err) in outputs_of(STEERING, gateway, tmp_path).items():
+        lines = out.splitlines()
+        assert lines[0] == "paused validating_files", (language, out, err)
+        assert any("Created fine-tuning job: ftjob-" in line for line in lines), (language, out)
+        assert [line.lower() for line in lines[-2:]] == ["true", "cancelled"], (language, out)
+
+
+@pytest.mark.timeout(PATIENCE_S + 180)
+@pytest.mark.usefixtures("trainer")
 def test_the_snippets_of_the_page_run_from_upload_to_the_tuned_models_answer(gateway: Stack, tmp_path: Path) -> None:
     outputs = outputs_of(TRAINING, gateway, tmp_path)
     for language, adapter in (("python", "data-dynamics-assistant"), ("js", "data-dynamics-assistant-js")):
@@ -94,15 +112,6 @@ def test_the_snippets_of_the_page_run_from_upload_to_the_tuned_models_answer(gat
         assert out.startswith("Status: succeeded"), (out, err, said(gateway))
         assert f"acme/{adapter}@1.0 " in out, (out, err)
         assert gateway.house.registry.adapters.get(parse_ref(f"acme/{adapter}@1.0")).proof is not None
-
-
-@pytest.mark.timeout(PATIENCE_S + 180)
-def test_the_snippets_that_follow_and_steer_a_job_find_it_and_end_it(gateway: Stack, tmp_path: Path) -> None:
-    for language, (out, err) in outputs_of(STEERING, gateway, tmp_path).items():
-        lines = out.splitlines()
-        assert lines[0] == "paused validating_files", (language, out, err)
-        assert any("Created fine-tuning job: ftjob-" in line for line in lines), (language, out)
-        assert [line.lower() for line in lines[-2:]] == ["true", "cancelled"], (language, out)
 
 
 def said(stack: Stack) -> list[str]:
