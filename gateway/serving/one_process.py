@@ -15,7 +15,7 @@ from registry.errors import InvalidInput
 from telemetry.logs import log_to_stderr
 
 FILES_OF_BACKLOG = 8
-"""All connections that wait are accepted in one turn: they take an eighth of the files at most."""
+"""Connections that wait may all be accepted before one of them ends: they take an eighth of the files at most."""
 MOST_FILES = 1 << 20
 """Where the system names no limit."""
 

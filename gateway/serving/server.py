@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import gc
+import os
 import signal
 import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -18,6 +21,11 @@ from gateway.serving.crowd import Crowd
 from gateway.serving.protocol import BoundedProtocol
 
 BACKLOG = 2_048
+ACCEPTED_IN_A_TURN = 8
+"""libuv accepts one connection of a listening socket in a turn of the event loop, and a turn serves requests too: who
+comes behind hundreds of connections would wait until each of those has been served. So each socket is listened on by
+so many handles.
+"""
 ROUNDS = 10_000, 20, 20
 """Objects that are new before the garbage collector looks through them, and how many such rounds there are before one
 that looks at older ones too. Requests leave next to no cycles behind: with Python's own 700 it found nothing, again and
@@ -63,7 +71,19 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open everything and listen; then spare what lives by now."""
         await super().startup(sockets)
+        for server in self.servers[:]:
+            for listening in server.sockets:
+                await self._listen_on_copies(listening.fileno())
         spare_what_lives()
+
+    async def _listen_on_copies(self, fd: int) -> None:
+        config, loop = self.config, asyncio.get_running_loop()
+        protocol: Any = partial(
+            config.http_protocol_class, config=config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        for _ in range(ACCEPTED_IN_A_TURN - 1):
+            copy = socket.socket(fileno=os.dup(fd))
+            self.servers.append(await loop.create_server(protocol, sock=copy, backlog=config.backlog))
 
 
 def spare_what_lives() -> None:

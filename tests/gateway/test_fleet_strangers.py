@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -15,6 +16,7 @@ from gateway.engines.engine import EngineStatus
 from gateway.fleet.channel import (
     MAC_BYTES,
     MAGIC,
+    MAX_FRAME_BYTES,
     NONCE_BYTES,
     Channel,
     LinkBroken,
@@ -304,6 +306,15 @@ async def test_no_frame_is_taken_twice_or_out_of_turn(house: House) -> None:
                 with pytest.raises(LinkBroken, match="has not written"):
                     await leader.read(DEADLINE_S)
         writer.close()
+
+
+async def test_a_frame_that_is_longer_than_any_of_ours_is_not_waited_for() -> None:
+    """Else an end that is not what it was has as much kept for it as it goes on to send."""
+    heard = asyncio.StreamReader()
+    heard.feed_data((MAX_FRAME_BYTES + 1).to_bytes(4, "big") + bytes(MAC_BYTES))
+    channel = Channel(heard, cast(Any, None), writes=KEY, reads=KEY)
+    with pytest.raises(LinkBroken, match="the most is"):
+        await channel.read(1.0)
 
 
 def say(channel: Channel, *messages: object) -> None:
