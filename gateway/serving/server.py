@@ -78,12 +78,11 @@ class Server(uvicorn.Server):
 
     async def _listen_on_copies(self, fd: int) -> None:
         config, loop = self.config, asyncio.get_running_loop()
-        protocol: Any = partial(
-            config.http_protocol_class, config=config, server_state=self.server_state, app_state=self.lifespan.state
-        )
+        protocol: Any = config.http_protocol_class
+        made = partial(protocol, config=config, server_state=self.server_state, app_state=self.lifespan.state)
         for _ in range(ACCEPTED_IN_A_TURN - 1):
             copy = socket.socket(fileno=os.dup(fd))
-            self.servers.append(await loop.create_server(protocol, sock=copy, backlog=config.backlog))
+            self.servers.append(await loop.create_server(made, sock=copy, backlog=config.backlog))
 
 
 def spare_what_lives() -> None:
