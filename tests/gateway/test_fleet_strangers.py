@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from functools import partial
@@ -13,6 +14,7 @@ from typing import Any, cast
 import pytest
 
 from gateway.engines.engine import EngineStatus
+from gateway.fleet import hub
 from gateway.fleet.channel import (
     MAC_BYTES,
     MAGIC,
@@ -25,7 +27,7 @@ from gateway.fleet.channel import (
     of_worker,
 )
 from gateway.fleet.hub import MOST_STRANGERS
-from gateway.fleet.wire import EngineChanged, Published, Welcome, encode
+from gateway.fleet.wire import EngineChanged, Inspected, Published, Welcome, encode
 from tests.support.fleet_parts import engines_at, played_worker
 from tests.support.link_parts import follower, office, played_office, real_worker, resident
 from tests.support.stack import House
@@ -58,6 +60,10 @@ def pour(path: str, first: bytes) -> int:
                 stranger.sendall(piece)
                 sent += len(piece)
         return sent
+
+
+def mode_of(path: str) -> int:
+    return stat.S_IMODE(Path(path).stat().st_mode)
 
 
 async def is_cut_off(reader: asyncio.StreamReader) -> bool:
@@ -306,6 +312,25 @@ async def test_no_frame_is_taken_twice_or_out_of_turn(house: House) -> None:
                 with pytest.raises(LinkBroken, match="has not written"):
                     await leader.read(DEADLINE_S)
         writer.close()
+
+
+async def test_nobody_else_on_the_host_may_open_the_controllers_socket(house: House) -> None:
+    async with office(house, looks=False) as (_, address):
+        assert mode_of(address.host) == 0o600
+
+
+async def test_a_worker_that_reads_nothing_is_cut_off_before_more_waits_for_it_than_may(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "MAX_UNSENT_BYTES", 1 << 20)
+    async with office(house, looks=False) as (controller, address):
+        worker = await played_worker(address, "w")
+        await wait_until_async("the link", lambda: "w" in controller.hub.links)
+        link, said = controller.hub.links["w"], Inspected(1, {"much": "x" * (1 << 16)})
+        for _ in range(MUCH >> 16):
+            link.send(said)
+        assert link.channel.is_closing()
+        worker.hang_up()
 
 
 async def test_a_frame_that_is_longer_than_any_of_ours_is_not_waited_for() -> None:
