@@ -24,7 +24,7 @@ from trainer.jobs.settings import TrainerSettings
 from trainer.jobs.worker import Worker
 
 pytestmark = pytest.mark.training
-PATIENCE_S = 180
+PATIENCE_S = 400
 BASE = "smollm2-135m-instruct"
 PAGE = {one.heading: one for one in snippets(ROOT / "docs" / "fine-tuning.md")}
 TRAINING = PAGE["In Python"], PAGE["In JavaScript"]

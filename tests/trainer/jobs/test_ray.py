@@ -20,7 +20,7 @@ from tests.support.waiting import wait_until
 
 pytestmark = [
     pytest.mark.training,
-    pytest.mark.timeout(1200),
+    pytest.mark.timeout(2400),
     RAY.needed,
 ]
 LONG_S = 400.0
