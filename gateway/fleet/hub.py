@@ -98,6 +98,8 @@ class Hub:
         """Engine URL → `time.monotonic()` when any worker last got a byte from it."""
         self.uses: dict[int, int] = {}
         """Requests by version id since somebody last emptied it."""
+        self.rates: dict[int, float] = {}
+        """Requests a second by version id of workers that have linked since somebody last emptied it."""
         self.on_links: Callable[[], None] = lambda: None
         """Called when a worker has linked, or gone."""
         self.on_report: Callable[[], None] = lambda: None
@@ -185,8 +187,8 @@ class Hub:
         link = WorkerLink(hello.worker, hello.pid, channel, time.monotonic())
         self.links[hello.worker] = link
         self.trusted.update(hello.trusted)
-        for version, number in hello.uses.items():
-            self.uses[version] = self.uses.get(version, 0) + number
+        for version, rate in hello.rates.items():
+            self.rates[version] = max(self.rates.get(version, 0.0), rate)
         link.send(welcome, *snapshot(), Published(self.revision))
         self.on_links()
         try:

@@ -58,12 +58,14 @@ class Placement:
         now = time.monotonic()
         elapsed_s, self._observed_s = now - self._observed_s, now
         uses, self._hub.uses = self._hub.uses, {}
+        rates, self._hub.rates = self._hub.rates, {}
         in_flight: dict[int, int] = {}
         for engine in self._engines:
             for version_id, entry in engine.residency.resident.items():
                 if number := self._hub.asked(engine.url, entry.name):
                     in_flight[version_id] = in_flight.get(version_id, 0) + number
         self.demand.observe(uses, in_flight, max(elapsed_s, 0.001))
+        self.demand.take_over(rates)
 
     def preload(self) -> None:
         """Begin loading what has traffic, then what an alias or a split points at, then what gets copies of requests,

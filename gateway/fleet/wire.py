@@ -49,8 +49,8 @@ class Hello:
     worker: str
     pid: int
     trusted: tuple[str, ...]
-    uses: dict[int, int]
-    """Requests by version id since the worker began: a new controller learns from it what is hot."""
+    rates: dict[int, float]
+    """Requests a second by version id, of late: a new controller learns from it what is hot."""
     kind: Literal["hello"] = "hello"
 
 

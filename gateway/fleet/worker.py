@@ -19,6 +19,7 @@ from gateway.fleet.adapter_slots import AdapterSlots
 from gateway.fleet.awaited_loads import AwaitedLoads
 from gateway.fleet.breaker import Breaker
 from gateway.fleet.channel import LinkBroken
+from gateway.fleet.demand import RecentUses
 from gateway.fleet.line import Lines
 from gateway.fleet.link import ControllerLink
 from gateway.fleet.mirror import Mirror
@@ -101,8 +102,7 @@ class FleetWorker:
         self._seen = 0
         self._shares: dict[str, int] = {}
         """Engine URL → seats that this worker may use there, as it was told last."""
-        self._uses: dict[int, int] = {}
-        """Requests by version id since this worker began."""
+        self._recent = RecentUses()
         self._disputed_s: dict[tuple[str, Endpoint], float] = {}
         """(engine URL, endpoint) → when a refusal that nobody contradicts was told of last."""
 
@@ -197,7 +197,7 @@ class FleetWorker:
     def _greet(self) -> None:
         self._seen = -1  # revisions are counted by each controller anew
         trusted = tuple(name for _, name in self._mirror.names())
-        self.link.send(Hello(self._worker_id, os.getpid(), trusted, self._uses))
+        self.link.send(Hello(self._worker_id, os.getpid(), trusted, self._recent.rates(time.monotonic())))
         self._changes.clear()
 
     def _take(self, message: FromController) -> None:
@@ -258,7 +258,7 @@ class FleetWorker:
         )
         self.in_flight.uses.clear()
         for _, version, number, _ in uses:
-            self._uses[version] = self._uses.get(version, 0) + number
+            self._recent.note(version, number, now)
         copies = tuple((url, name, number) for (url, name), number in self.in_flight.copies.items())
         self.link.send(
             Report(

@@ -68,6 +68,22 @@ async def test_what_workers_tell_of_a_version_that_has_gone_or_of_such_an_engine
     await controller.close()
 
 
+async def test_a_new_controller_hears_what_is_hot_and_a_worker_that_links_again_makes_nothing_hotter(
+    house: House, tmp_path: Path
+) -> None:
+    controller = controller_of(house)
+    placement = controller.placement
+    async with hub_of(controller, tmp_path) as address:
+        for _ in range(3):
+            worker = await played_worker(address, "w", rates={1: 30.0, 2: 4.0})
+            await worker.hear_until_published()
+            worker.hang_up()
+            placement.observe_demand()
+            assert placement.demand.hottest() == [1, 2]
+            assert 29.0 < placement.demand.heat(1) <= 30.0
+    await controller.close()
+
+
 async def test_a_load_waits_while_a_new_boot_is_taken_over_and_is_not_taken_for_a_stranger(tmp_path: Path) -> None:
     TinyBase().write(tmp_path / "base")
     zero = write_adapter(tmp_path / "zero", TinyBase().config, scale=0)

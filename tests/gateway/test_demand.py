@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.fleet.demand import MEMORY_S, Demand
+import pytest
+
+from gateway.fleet.demand import MEMORY_S, Demand, RecentUses
 
 HOT, COLD = 1, 2
 ROUND_S = 1.0
@@ -110,3 +112,31 @@ def test_following_what_nobody_uses_changes_nothing() -> None:
     demand.inherit(7, HOT)
     assert demand.hottest() == []
     assert demand.copies == {}
+
+
+def test_what_a_worker_saw_is_taken_over_once_however_often_it_links() -> None:
+    demand = Demand(per_home=10)
+    for _ in range(3):
+        demand.take_over({HOT: 30.0, COLD: 2.0})
+    assert (demand.heat(HOT), demand.heat(COLD)) == (30.0, 2.0)
+    demand.take_over({HOT: 5.0})
+    assert demand.heat(HOT) == 30.0
+
+
+def test_a_workers_rates_are_those_that_a_controller_sees() -> None:
+    recent, demand = RecentUses(), Demand(per_home=10)
+    for second in range(100):
+        recent.note(HOT, 30, second)
+        demand.observe({HOT: 30}, {}, ROUND_S)
+    assert recent.rates(99) == {HOT: pytest.approx(demand.heat(HOT), rel=0.06)}
+
+
+def test_what_a_worker_has_not_served_for_long_is_no_longer_hot_and_is_forgotten() -> None:
+    recent = RecentUses()
+    for version in range(10_000):
+        recent.note(version, 1, now_s=version)
+    assert len(recent._counts) <= 1025
+    recent.note(HOT, 100, now_s=10_000)
+    assert max(recent.rates(10_000).values()) == recent.rates(10_000)[HOT]
+    assert recent.rates(10_000 + 20 * MEMORY_S) == {}
+    assert recent._counts == {}

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from gateway.engines.connection import EngineClient
@@ -125,8 +126,10 @@ async def hub_of(controller: Controller, folder: Path) -> AsyncIterator[Place]:
         yield address
 
 
-async def played_worker(address: Place, name: str, trusted: tuple[str, ...] = ()) -> PlayedWorker:
+async def played_worker(
+    address: Place, name: str, trusted: tuple[str, ...] = (), rates: Mapping[int, float] = MappingProxyType({})
+) -> PlayedWorker:
     """A worker that has proven itself and said hello."""
     worker = PlayedWorker(name, await of_worker(*await address.connect(), address.hub.key))
-    worker.say(Hello(name, 1, trusted, {}))
+    worker.say(Hello(name, 1, trusted, dict(rates)))
     return worker
