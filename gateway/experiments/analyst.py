@@ -3,7 +3,7 @@
 A question names an experiment, the controller's token, what its clock says and how that jumped lately:
 `{"experiment": 3, "database_url": …, "fence": 7, "grace_ms": 5000, "jumps": [], "at_ms": 1764438000000}`. The answer
 comes when the next step of its analysis is in the database: `{"folded": 812, "more": false}`, or `{"fault": …}`.
-It ends with its parent, whose end closes its input.
+Before the first of them comes `{"ready": true}`. It ends with its parent, whose end closes its input.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ from registry.experiments.windows import WINDOW
 
 
 def main() -> int:
-    """Answer until the input ends."""
-    return serve(sys.stdin.buffer, Mouth().say)
+    """Say that all is there, and answer until the input ends."""
+    say = Mouth().say
+    say(b'{"ready": true}\n')
+    return serve(sys.stdin.buffer, say)
 
 
 def serve(questions: BinaryIO, say: Callable[[bytes], None]) -> int:

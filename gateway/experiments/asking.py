@@ -18,6 +18,10 @@ from registry.children.environment import without_settings
 COMMAND = (sys.executable, "-m", "gateway.experiments.analyst")
 NICENESS = 5
 """Requests go first."""
+STARTS_WITHIN_S = 120.0
+"""It imports numpy, some seconds of a processor, and has what others leave: to end one that others hold up would
+be to begin that again and again, and nothing would be decided for as long as the machine is busy.
+"""
 
 
 class Analyst:
@@ -27,7 +31,9 @@ class Analyst:
         self.child = AskedChild("the analyst", COMMAND, _environment, niceness=NICENESS)
 
     def ask(self, question: Mapping[str, Any], within_s: float) -> dict[str, Any]:
-        """What the analyst answers; one is started if none runs. Raises `ChildGone`."""
+        """What the analyst answers, within so long of its start; one is started if none runs. Raises `ChildGone`."""
+        if self.child.process is None:
+            self.child.ask(b"", 1, STARTS_WITHIN_S)  # its first word says that it reads
         (answer,) = self.child.ask(orjson.dumps(question) + b"\n", 1, within_s)
         found: dict[str, Any] = answer
         return found

@@ -26,7 +26,7 @@ log = logging.getLogger("switchyard.experiments")
 LOOK_S = 2.0
 """Between two looks at all experiments."""
 ANSWERS_WITHIN_S = 20.0
-"""An analyst that takes longer for one step of one experiment hangs; importing numpy is a second of it."""
+"""An analyst that takes longer for one step of one experiment hangs. Its start is not part of it."""
 GRACE_MS = 5_000
 """After its window a unit waits so long for usage rows that are on their way: they are shipped once a second."""
 KEPT_MS = 90 * DAY_MS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from gateway.experiments import asking
 from gateway.experiments.asking import Analyst
 from gateway.experiments.standing import Standing
-from registry.children.asked import ChildGone
+from registry.children.asked import ChildGone, ChildSlow
 from registry.db import now_ms
 from registry.experiments.infos import ExperimentInfo
 from tests.support.experiment_parts import Traffic, begun
@@ -108,6 +109,19 @@ def test_one_that_hangs_is_ended(traffic: Traffic, analyst: Analyst) -> None:
     assert analyst.child.process is None
     traffic.book(traffic.row("a", "1.0"))
     assert asked(analyst, traffic)["folded"] == 0
+
+
+def test_one_that_others_hold_up_while_it_starts_is_waited_for(
+    traffic: Traffic, analyst: Analyst, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = "import sys, time; time.sleep(3); from gateway.experiments.analyst import main; sys.exit(main())"
+    monkeypatch.setattr(analyst.child, "_command", (sys.executable, "-c", late))
+    question = question_of(traffic, traffic.info.id)
+    monkeypatch.setattr(asking, "STARTS_WITHIN_S", 0.2)
+    with pytest.raises(ChildSlow, match=r"has not answered within 0\.2 s"):
+        analyst.ask(question, WITHIN_S)
+    monkeypatch.setattr(asking, "STARTS_WITHIN_S", WITHIN_S)
+    assert analyst.ask(question, 2.9)["folded"] == 0
 
 
 def test_one_of_a_controller_that_was_succeeded_changes_nothing(traffic: Traffic, analyst: Analyst) -> None:
