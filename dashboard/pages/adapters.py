@@ -208,11 +208,15 @@ async def view_version(request: Request) -> Mapping[str, Any]:
     }
 
 
+TERMS = {"use_rslora": "rsLoRA", "dtype": "number format", "parameter_count": "parameters"}
+"""What fields of files are called, where their names are none that people use."""
+
+
 def _lines(document: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Names and values of a document, each with its path."""
     found: list[tuple[str, str]] = []
     for name, value in document.items():
-        path = f"{prefix}{name.replace('_', ' ')}"
+        path = f"{prefix}{TERMS.get(name) or name.replace('_', ' ')}"
         if isinstance(value, Mapping):
             found += _lines(value, f"{path}.")
         elif isinstance(value, list) and any(isinstance(one, Mapping | list) for one in value):

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page, expect
 
 from dashboard.pages import PAGES
 from gateway.admin_key import admin_key
@@ -23,11 +23,12 @@ FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
 THEMES = ("light", "dark")
 WIDTHS = {1280: 800, 390: 844}
 """Width to height of the window, in pixels; a picture is as long as its page."""
+PLAYGROUND, WAIT_MS = "playground", 60_000
 MORE: dict[str, str] = {
     "adapter": "/adapters/acme/triage",
     "adapter-version": "/adapters/acme/triage/versions/1.0",
     "adapter-swap": "/adapters/acme/triage/swaps/10",
-    "playground": "/adapters/acme/triage/playground",
+    PLAYGROUND: "/adapters/acme/triage/playground",
     "tenant": "/tenants/acme",
     "training-job": "/training/jobs/{job}",
     "training-files": "/training/files?tenant=acme",
@@ -80,9 +81,19 @@ def shoot(browser: Browser, visitor: Visitor, wanted: dict[str, str], folder: Pa
             for name, path in wanted.items():
                 page.goto(visitor.url + path, wait_until="load")
                 page.wait_for_selector(LATE, state="detached")
+                if name == PLAYGROUND:
+                    ask_both(page)
                 page.screenshot(path=folder / f"{name}-{theme}-{width}.png", full_page=True)
                 sys.stdout.write(f"{name}-{theme}-{width}.png\n")
             context.close()
+
+
+def ask_both(page: Page) -> None:
+    """Two answers stand in the playground."""
+    page.get_by_label("Prompt", exact=True).fill("My parcel has not come, and nobody answers the telephone.")
+    page.get_by_role("button", name="Ask both").click()
+    for side in ("a", "b"):
+        expect(page.locator(f"[data-side={side}] [data-note]")).to_contain_text("tokens in", timeout=WAIT_MS)
 
 
 if __name__ == "__main__":
