@@ -43,7 +43,7 @@ def test_a_drained_engine_finishes_its_stream_takes_nothing_new_and_comes_back_b
 ) -> None:
     home = home_of(stack)
     url = stack.engines[home].url
-    stack.faults(token_ms=40)
+    stack.faults(token_ms=200)
     with ThreadPoolExecutor(1) as callers:
         long = callers.submit(lambda: stack.chat("triage", max_tokens=40, min_tokens=40))
         wait_until("the request to run", lambda: stack.state_of(stack.engines[home])["running"] == 1)
@@ -55,10 +55,10 @@ def test_a_drained_engine_finishes_its_stream_takes_nothing_new_and_comes_back_b
         assert [stack.chat("triage").status_code for _ in range(3)] == [200] * 3
         assert not long.done()
         assert answered(stack, home) == before, "new requests went to the other engine"
+        stack.faults(token_ms=0)
         assert long.result().status_code == 200
     shown = next(one for one in admin.get("/engines")["engines"] if one["url"] == url)
     assert shown["drain"]["reason"] == "new driver"
-    stack.faults(token_ms=0)
     assert admin.post("/engines/resume", url=url) == {"url": url, "was_drained": True}
     wait_until("it to be back", lambda: state_of(admin, url) == "up")
     wait_until("the worker to know", lambda: len(stack.worker.view().engines) == 2)
