@@ -89,7 +89,7 @@ def translate_errors(web: FastAPI) -> None:
     async def on_http_error(request: Request, error: HTTPException) -> Response:
         allowed = allowed_methods(web, request.scope) if error.status_code == 405 else []
         remedy = f"It takes {', '.join(allowed)}." if allowed else where_it_may_be(request.url.path, web)
-        message = f"{request.method} {request.url.path[:200]}: {error.detail}. {remedy}"
+        message = f"{request.method} {request.url.path[:100]}: {error.detail}. {remedy}"
         refusal = UnknownAddress(message, code="unknown_url")
         refusal.status, refusal.request_id = error.status_code, request.scope.get(REQUEST_ID)
         form = MESSAGES if ANTHROPIC in request.headers else form_at(request.url.path)

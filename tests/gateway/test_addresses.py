@@ -90,7 +90,7 @@ def test_an_address_that_is_further_off_is_told_the_nearest(http: httpx.Client, 
     error = answer.json()["error"]
     assert (answer.status_code, error["code"]) == (404, "unknown_url")
     assert f" {meant}" in error["message"]
-    assert len(error["message"]) < 700
+    assert len(error["message"]) < 500
 
 
 def test_health_has_its_usual_name_too(http: httpx.Client) -> None:

@@ -90,7 +90,7 @@ class Fuzzer:
         """So many."""
         kinds: tuple[Callable[[], Shot], ...] = (self._inference, self._kept, self._read, self._head, self._pipeline)
         for _ in range(count):
-            yield self.chance.choices(kinds, (50, 12, 8, 20, 10))[0]()
+            yield self.chance.choices(kinds, (55, 12, 8, 15, 10))[0]()
 
     def _inference(self) -> Shot:
         chance = self.chance
