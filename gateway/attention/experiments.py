@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from gateway.attention.item import Item, Kind, Known, Severity
 from gateway.experiments.decisions import DWELLS
+from gateway.experiments.outlook import late_since
 from registry.experiments.infos import DecisionInfo, ExperimentInfo
 
 Finding = tuple[Kind, Severity, str, str]
@@ -16,6 +17,19 @@ def experiment_items(known: Known) -> Iterator[Item]:
     """Of those that have not ended."""
     experiments = known.registry.experiments
     for info in experiments.under_way():
+        since_ms = late_since(known.registry, info, known.at_ms)
+        if since_ms is not None:
+            yield Item(
+                "analysis_late",
+                "act",
+                f"experiments/{info.id}",
+                f"experiment {info.name} of {info.adapter} is not analysed, so nothing is decided on it",
+                "look why the leader's duty 'experiments' fails; what waits is taken in as soon as it does not",
+                "switchyard fleet",
+                f"/experiments/{info.id}",
+                tenant=info.tenant,
+                since_ms=since_ms,
+            )
         last = next(iter(experiments.decisions(info.id, info.decisions - 1, 1)), None)
         found = _finding(info, last)
         if found is not None and last is not None:

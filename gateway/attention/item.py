@@ -21,6 +21,7 @@ Kind = Literal[
     "duty_failing",
     "version_quarantined",
     "version_barred",
+    "analysis_late",
     "experiment_asks",
     "experiment_alarm",
     "experiment_failed",

@@ -21,6 +21,9 @@ from registry.experiments.windows import WINDOW
 from registry.experiments.words import duration
 from registry.service import Registry
 
+LATE_MS = 120_000
+"""The analysis takes in what is new every other second; when it has not for so long, it does not run."""
+
 
 @dataclass(frozen=True, slots=True)
 class ArmFigures:
@@ -92,6 +95,18 @@ class Outlook:
     """What would follow now; None where nothing is decided."""
     log: tuple[DecisionInfo, ...]
     """The end of it."""
+    late_since_ms: int | None = None
+    """When what waits longest for the analysis had ended, if that does not run; milliseconds since the epoch."""
+
+    @property
+    def late(self) -> str | None:
+        """That the analysis does not run, and where to look; None: it does, or has nothing to do."""
+        if self.late_since_ms is None:
+            return None
+        return (
+            f"nothing is decided: what its arms have met since {when(self.late_since_ms)} is not analysed yet; the "
+            "leader's duty 'experiments' fails or is far behind (switchyard fleet, and its log)"
+        )
 
     @property
     def arms(self) -> list[ArmFigures]:
@@ -111,7 +126,7 @@ class Outlook:
     @property
     def following(self) -> str:
         """What comes next, and when."""
-        return _following(self.info, self.move)
+        return self.late or _following(self.info, self.move)
 
     @property
     def sequence(self) -> SequenceTold:
@@ -131,13 +146,23 @@ class Outlook:
 def outlook_of(registry: Registry, info: ExperimentInfo) -> Outlook:
     """Of an experiment as it was just read."""
     log = tuple(registry.experiments.decisions(info.id, max(0, info.decisions - LOOKED_BACK)))
+    at_ms = now_ms()
+    late_since_ms = late_since(registry, info, at_ms)
     if info.standing is None:
-        return Outlook(info, None, None, log)
+        return Outlook(info, None, None, log, late_since_ms)
     standing = Standing.of(info.standing["standing"])
     move = None
     if info.state == "running":
-        move = decide(info.plan, standing, course_of(registry, info, log), now_ms())
-    return Outlook(info, standing, move, log)
+        move = decide(info.plan, standing, course_of(registry, info, log), at_ms)
+    return Outlook(info, standing, move, log, late_since_ms)
+
+
+def late_since(registry: Registry, info: ExperimentInfo, at_ms: int) -> int | None:
+    """When what waits longest for the analysis had ended, if that is long ago and the experiment is under way."""
+    if info.started_at_ms is None or info.ended_at_ms is not None:
+        return None
+    since_ms = registry.experiments.analysis.waiting_since(info.id)
+    return since_ms if since_ms is not None and at_ms - since_ms > LATE_MS else None
 
 
 def _unit_of(info: ExperimentInfo) -> Unit:

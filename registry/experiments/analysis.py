@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from registry.db import Database, now_ms
 from registry.errors import Conflict
 from registry.experiments.clock_jumps import Jump, began_until
-from registry.experiments.feed import Fed, done_with, forget, taken_in, waiting
+from registry.experiments.feed import Fed, done_with, forget, taken_in, waiting, waiting_since
 from registry.experiments.finding import experiment_info, find_row
 from registry.experiments.infos import ExperimentInfo
 from registry.experiments.intake import Taken, store
@@ -152,6 +152,11 @@ class AnalysisBooks:
         with self._db.read() as session:
             query = select(func.count()).where(FEED.c.experiment_id == experiment_id, FEED.c.unit_hash.is_(None))
             return session.scalars(query).one()
+
+    def waiting_since(self, experiment_id: int) -> int | None:
+        """Since when one waits, in milliseconds since the epoch; None: none does."""
+        with self._db.read() as session:
+            return waiting_since(session, experiment_id)
 
     def forget_ended(self) -> int:
         """Drop what still comes in of experiments that have ended, a bounded number; how many attempts."""

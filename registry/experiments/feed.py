@@ -87,6 +87,19 @@ def waiting(session: Session, experiment_id: int, most: int) -> list[Fed]:
     return [_fed(one) for one in session.execute(query)]
 
 
+def waiting_since(session: Session, experiment_id: int) -> int | None:
+    """When the attempt that waits longest had ended, in milliseconds since the epoch; None: none waits."""
+    row = USAGE.c
+    query = (
+        select(func.coalesce(row.finished_at_ms, row.started_at_ms))
+        .join(FEED, row.attempt_id == FEED.c.attempt_id)
+        .where(FEED.c.experiment_id == experiment_id, FEED.c.unit_hash.is_(None))
+        .order_by(FEED.c.id)
+        .limit(1)
+    )
+    return session.scalars(query).first()
+
+
 def _fed(one: Any) -> Fed:
     after_ms = one.ttft_ms if one.ttft_ms is not None else (one.finished_at_ms or one.started_at_ms) - one.started_at_ms
     return Fed(

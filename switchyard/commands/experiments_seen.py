@@ -44,7 +44,7 @@ def status(
         _draw(seen, plot)
     if json_output:
         standing_document = None if seen.standing is None else seen.standing.document
-        print_json({**seen.info.document, "standing": standing_document, "next": seen.move})
+        print_json({**seen.info.document, "standing": standing_document, "late": seen.late, "next": seen.move})
         return
     say(view.headline(seen.info), view.ramp_of(seen.info))
     print_table(view.TABLE, view.arms_of(seen))

@@ -7,18 +7,21 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
+import psutil
 import pytest
 
 from dashboard.pages.experiments.making import plan_of
 from dashboard.pages.experiments.one import evidence, points, sequence, signed_percent
 from dashboard.sessions import Person
 from gateway.admin_key import admin_key
+from registry.db import now_ms
 from registry.experiments.infos import Decision, ExperimentInfo
 from registry.experiments.plan import Plan
 from registry.names import parse_whole_adapter
 from registry.votes.ballots import NewPair, Shown
 from registry.votes.store import Side
 from tests.support.dashboard_parts import Visitor, dashboard_of, seen
+from tests.support.experiment_parts import Traffic
 from tests.support.stack import Stack, open_house, run_stack
 from tests.support.waiting import wait_until
 
@@ -139,6 +142,28 @@ def test_a_person_begins_pauses_resumes_and_stops_one_on_what_the_page_showed(
     assert "the log is as it was written" in log
     assert "lunch" in log
     stack.house.end_split("acme/triage")
+
+
+def test_a_page_whose_experiment_nobody_analyses_says_so(
+    operator: Visitor, stack: Stack, draft: ExperimentInfo
+) -> None:
+    path, experiments = f"/experiments/{draft.id}", stack.house.registry.experiments
+    operator.post(f"{path}/start", {"etag": etag_of(operator.page(path))})
+    info = settled(stack, draft.id)
+    wait_until("the first look", lambda: experiments.get(draft.id).standing)
+    assert "is not analysed yet" not in seen(operator.page(path))
+    analyst = next(
+        one for one in psutil.Process().children(recursive=True) if "gateway.experiments.analyst" in one.cmdline()
+    )
+    analyst.suspend()
+    try:
+        traffic = Traffic(stack.house.registry, info)
+        traffic.book(traffic.row("a", "1.0", started_at_ms=now_ms() - 600_000))
+        said = "is not analysed yet; the leader's duty 'experiments' fails"
+        wait_until("the page to say so", lambda: said in seen(operator.page(path)))
+    finally:
+        analyst.resume()
+    wait_until("it to be analysed", lambda: "is not analysed yet" not in seen(operator.page(path)))
 
 
 def test_a_reader_sees_no_orders_and_may_give_none(visitor: Visitor, stack: Stack, draft: ExperimentInfo) -> None:

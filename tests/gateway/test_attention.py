@@ -20,7 +20,7 @@ from registry.prices.baseline_writing import Facts
 from registry.training.jobs import JobOrder
 from tests.support.admin_calls import Admin
 from tests.support.cli_runner import Run, run
-from tests.support.experiment_parts import begun
+from tests.support.experiment_parts import Traffic, begun, carried_out
 from tests.support.stack import House, Stack
 from tests.support.usage_rows import usage_row
 from tests.test_docs import OPTION, params_of
@@ -144,6 +144,19 @@ def test_an_experiment_is_told_by_what_it_waits_for(shop: House, kind: Any, expe
     assert (item.object, item.severity, item.tenant) == (f"experiments/{info.id}", severity, "acme")
     assert item.said.endswith(": because of this")
     assert item.page == f"/experiments/{info.id}"
+
+
+def test_an_experiment_that_nobody_analyses_is_told_after_two_minutes(shop: House) -> None:
+    traffic = Traffic(shop.registry, begun(shop.registry))
+    traffic.book(traffic.row("a", "1.0"))
+    assert found(shop) == {}, "a minute is not long"
+    item = found(shop, later_ms=120_000)["analysis_late"]
+    assert (item.object, item.severity, item.tenant) == (f"experiments/{traffic.info.id}", "act", "acme")
+    assert item.since_ms is not None
+    assert item.page == f"/experiments/{traffic.info.id}"
+    shop.registry.experiments.decide(traffic.info.id, Decision("stop", "enough"))
+    assert carried_out(shop.registry, traffic.info.id).ended_at_ms is not None
+    assert found(shop, later_ms=120_000) == {}, "of one that has ended nothing is analysed"
 
 
 def test_a_step_that_takes_its_time_needs_nobody(shop: House) -> None:

@@ -80,6 +80,7 @@ class OutlookDocument(Shape):
     arms: list[ArmFiguresDocument]
     findings: list[str] = Field(description="What is known, a sentence each.")
     evidence: list[EvidenceDocument] = Field(description="The sample ratio, and each treatment's breaker.")
+    late: str | None = Field(description="That the analysis does not run, and where to look; null: it does.")
     following: str = Field(description="What comes next, in words.")
     move: MoveDocument | None = Field(description="The same in fields; null where nothing is decided.")
     sequence: SequenceDocument
