@@ -59,8 +59,6 @@ class ApiError(Exception):
     """Of a refusal of a body: the model that it names, at most 256 characters."""
     request_id: str | None = None
     """Of the request that it answers; known when it is answered."""
-    in_client_terms = False
-    """Whether fields are called as the client calls them; else as the engine does."""
     in_vain = False
     """Whether no other engine can do better: what is wrong is here."""
     disputable = False
@@ -91,11 +89,11 @@ class ApiError(Exception):
         return self
 
     def in_terms_of(self, public_field: Callable[[str], str]) -> Self:
-        """The same, with fields called as the client calls them, unless they are already."""
-        if not self.in_client_terms:
-            self.in_client_terms = True
-            self.message = _QUOTED_FIELD.sub(lambda quoted: f"'{public_field(quoted[1])}'", self.message)
-            self.param = None if self.param is None else public_field(self.param)
+        """The same, which calls fields as an engine does, with the names that the client has for them: for where it
+        comes to light. All that is raised further up is in the client's terms.
+        """
+        self.message = _QUOTED_FIELD.sub(lambda quoted: f"'{public_field(quoted[1])}'", self.message)
+        self.param = None if self.param is None else public_field(self.param)
         return self
 
     def let_go(self) -> Self:

@@ -115,7 +115,7 @@ class Forward:
             try:
                 most_bytes = MOST_REFUSAL_BYTES + 8 * self._request.body_bytes
                 body = await self._exchange.body(self._idle_timeout_s, most_bytes)
-                raise self._kind.refusal(self._exchange.status, body, self._asked())
+                raise self._told(self._kind.refusal(self._exchange.status, body, self._asked()))
             finally:
                 await self._exchange.__aexit__(None, None, None)
         return self
@@ -290,10 +290,14 @@ class Forward:
 
     def _failed(self, event: bytes) -> Exception:
         count = self._count
-        error = self._kind.failure(event, self._asked(), begun=count.began_s is not None)
+        error = self._told(self._kind.failure(event, self._asked(), begun=count.began_s is not None))
         if count.source is None and isinstance(error, ApiError) and error.status < 500:
             count.sent = False  # refused behind the head of its stream, and before the engine's work
         return error
+
+    def _told(self, error: Exception) -> Exception:
+        """What an engine has said, in the client's terms: it may have been asked in another dialect."""
+        return error.in_terms_of(self._request.dialect.public_field) if isinstance(error, ApiError) else error
 
     def _asked(self) -> Asked:
         return Asked(self._admitted, self._engine_name, self._context)

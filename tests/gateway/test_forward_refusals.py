@@ -66,6 +66,41 @@ async def test_a_refusal_leaves_the_connection_ready_for_the_next_request() -> N
     assert len(server.requests) == 3
 
 
+TOOLS = "tools[1].function.parameters.a", "tools[1].input_schema.a"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "stream", "engines", "clients"),
+    [
+        ("chat", False, "max_completion_tokens", "max_completion_tokens"),
+        ("responses", False, "max_completion_tokens", "max_output_tokens"),
+        ("responses", True, "max_completion_tokens", "max_output_tokens"),
+        ("input_tokens", False, "tools[1].function.name", "tools[1].name"),
+        ("messages", False, *TOOLS),
+        ("messages", True, *TOOLS),
+        ("count_tokens", False, *TOOLS),
+    ],
+)
+async def test_what_an_engine_refuses_is_named_as_the_client_named_it(
+    endpoint: str, stream: bool, engines: str, clients: str
+) -> None:
+    said = orjson.dumps({"error": {"message": f"'{engines}' is odd.", "type": "t", "param": engines, "code": 400}})
+
+    async def answer(connection: Connection) -> None:
+        behind_the_head = chunked(b"data: %b\n\n" % said, DONE)
+        await connection.send(behind_the_head if stream else document(said, status=b"400 Bad Request"))
+
+    async with raw_server(answer) as server:
+        client = EngineClient(server.url)
+        with pytest.raises(BadRequest) as refused:
+            async with forward_to(
+                client, {"messages": [], "stream": stream}, EngineCount(), endpoint=endpoint
+            ) as forward:
+                await all_of(forward)
+        client.close()
+    assert (refused.value.param, refused.value.message) == (clients, f"'{clients}' is odd.")
+
+
 @pytest.mark.parametrize("reason", ["abort", "error"])
 @pytest.mark.parametrize("pieces", [1, 10_000])
 async def test_an_answer_that_its_engine_gave_up_is_an_answer_that_broke(reason: str, pieces: int) -> None:

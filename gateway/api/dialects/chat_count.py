@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from functools import cached_property
 from typing import Any
 
-from gateway.api.dialects.tokenize import Tokenize
+from gateway.api.dialects.tokenize import Tokenize, of_chat
+from gateway.api.dialects.translated import Translated
 from gateway.api.dialects.unmetered import Unmetered, UnmeteredReader
-from gateway.handoffs import Admitted, Endpoint, EngineBroke, EngineCount
+from gateway.api.fields.caps import Caps
+from gateway.api.fields.settled import settle
+from gateway.errors import ApiError
+from gateway.handoffs import Admitted, Endpoint, EngineBroke, EngineCount, InferenceRequest
+from gateway.keeping import Item
 
 _COUNT = re.compile(rb'\{"count":(\d+)[,}]')
 
@@ -20,6 +25,8 @@ class ChatCount(Unmetered):
     answer_begins = Tokenize.answer_begins
     answer: bytes
     """A whole answer, with `%b` for the number."""
+    counts: Translated
+    """What has the prompt: its chat is counted, and its state gone on from; nothing is kept."""
 
     @cached_property
     def asks(self) -> Endpoint:
@@ -31,9 +38,36 @@ class ChatCount(Unmetered):
         """Those of that."""
         return Tokenize.forwarded.keys()
 
+    def request(
+        self, model: str, given: Mapping[str, Any], body: dict[str, Any], body_bytes: int, caps: Caps
+    ) -> InferenceRequest:
+        """Of the chat that it would be."""
+        of = self.counts
+        chat = of.chat(given, body)
+        settle(chat)
+        request = super().request(model, given, of_chat(chat), body_bytes, caps)
+        keeping = of.keeping({**given, "store": False})
+        return request._replace(conversation_id=of.conversation(given), user=of.user(given), keeping=keeping)
+
+    def continued(self, request: InferenceRequest, earlier: Sequence[Item]) -> InferenceRequest:
+        """The chat of all turns."""
+        return self.counts.continued(request, earlier)
+
     def prompt_field(self, body: Mapping[str, Any]) -> str:
         """Of the chat."""
         return "messages"
+
+    def public_field(self, field: str) -> str:
+        """As what is counted has it."""
+        return self.counts.public_field(field)
+
+    def error_body(self, error: ApiError) -> bytes:
+        """Likewise."""
+        return self.counts.error_body(error)
+
+    def error_event(self, error: ApiError) -> bytes:
+        """Likewise, though it has no streams."""
+        return self.counts.error_event(error)
 
     def reader(self, admitted: Admitted, count: EngineCount) -> CountReader:
         """No token is used."""

@@ -18,7 +18,7 @@ from gateway.api.fields.caps import Caps
 from gateway.api.fields.hints import conversation_of, is_batch, shows_cost, user_of
 from gateway.api.fields.needs import needs_of
 from gateway.api.fields.settled import settle
-from gateway.errors import ApiError, BadRequest
+from gateway.errors import BadRequest
 from gateway.handoffs import Endpoint, InferenceRequest
 from gateway.keeping import Keeping
 
@@ -65,14 +65,6 @@ class Translated(Dialect):
     def keeping(self, given: Mapping[str, Any]) -> Keeping | None:
         """What a checked body says of state; of dialects that have it."""
         return None
-
-    def parse(self, raw: bytes, *, caps: Caps, allow_unknown: bool, model: str | None = None) -> InferenceRequest:
-        """The checked request of a body. Raises what `parse_request` raises, in the client's terms."""
-        try:
-            return super().parse(raw, caps=caps, allow_unknown=allow_unknown, model=model)
-        except ApiError as error:
-            error.in_client_terms = True
-            raise
 
     def request(
         self, model: str, given: Mapping[str, Any], body: dict[str, Any], body_bytes: int, caps: Caps
@@ -127,7 +119,3 @@ class Translated(Dialect):
         fitting = (name for name in public if field == name or field.startswith((f"{name}.", f"{name}[")))
         found = max(fitting, key=len, default="")
         return public[found] + field[len(found) :] if found else field
-
-    def error_body(self, error: ApiError) -> bytes:
-        """In the names that its clients know."""
-        return super().error_body(error.in_terms_of(self.public_field))

@@ -19,12 +19,9 @@ from gateway.api.dialects.messages.fields import (
     one_format,
 )
 from gateway.api.dialects.messages.tools import chosen, names_a_tool
-from gateway.api.dialects.tokenize import of_chat
 from gateway.api.dialects.translated import Translated
-from gateway.api.fields.caps import Caps
-from gateway.api.fields.settled import settle
 from gateway.errors import ApiError
-from gateway.handoffs import Admitted, EngineCount, InferenceRequest
+from gateway.handoffs import Admitted, EngineCount
 
 _PASSED = ("temperature", "top_p", "top_k", "tools", "chat_template_kwargs")
 """Fields that a chat has too, by the same name and in the same form."""
@@ -67,11 +64,6 @@ def chat_of(body: Mapping[str, Any]) -> dict[str, Any]:
     return chat
 
 
-def user_of(given: Mapping[str, Any]) -> str | None:
-    """What the client calls its own user."""
-    return (given.get("metadata") or {}).get("user_id")
-
-
 class Messages(Translated):
     """Anthropic's Messages."""
 
@@ -100,7 +92,7 @@ class Messages(Translated):
 
     def user(self, given: Mapping[str, Any]) -> str | None:
         """Whom the client answers."""
-        return user_of(given)
+        return (given.get("metadata") or {}).get("user_id")
 
     def reader(self, admitted: Admitted, count: EngineCount) -> MessageReader:
         """Of one message."""
@@ -112,11 +104,11 @@ class Messages(Translated):
 
     def error_body(self, error: ApiError) -> bytes:
         """In Anthropic's envelope."""
-        return envelope(error.in_terms_of(self.public_field))
+        return envelope(error)
 
     def error_event(self, error: ApiError) -> bytes:
         """With the name that Anthropic's streams give it."""
-        return event(error.in_terms_of(self.public_field))
+        return event(error)
 
 
 class CountTokens(ChatCount):
@@ -132,19 +124,4 @@ class CountTokens(ChatCount):
     rules = _RULES
     request_id_header = b"request-id"
     answer = b'{"input_tokens":%b}'
-
-    def request(
-        self, model: str, given: Mapping[str, Any], body: dict[str, Any], body_bytes: int, caps: Caps
-    ) -> InferenceRequest:
-        """Of the chat that the message would be."""
-        chat = chat_of(body)
-        settle(chat)
-        return super().request(model, given, of_chat(chat), body_bytes, caps)._replace(user=user_of(given))
-
-    def error_body(self, error: ApiError) -> bytes:
-        """In Anthropic's envelope."""
-        return envelope(error)
-
-    def error_event(self, error: ApiError) -> bytes:
-        """It has no streams."""
-        return event(error)
+    counts = Messages()

@@ -117,4 +117,4 @@ class Responses(Translated):
 
     def error_event(self, error: ApiError) -> bytes:
         """As a reader says it that has said nothing."""
-        return error_event(error.in_terms_of(self.public_field), Events())
+        return error_event(error, Events())
