@@ -63,7 +63,7 @@ def trainer(gateway: Stack) -> Iterator[None]:
 def begun(snippet: Snippet, stack: Stack, folder: Path, ends: ExitStack) -> subprocess.Popen[str]:
     """A snippet that runs where its training data is, with nothing in its environment but what the page says."""
     installed = environments()
-    (folder / "training_data.jsonl").write_text(chat_rows(40))
+    (folder / "training_data.jsonl").write_text(chat_rows(12))
     if snippet.language == "js":  # imports are looked for from where the file is
         file = installed.javascript / f"snippet-{uuid.uuid4().hex}.mjs"
         program = ["node", str(file)]

@@ -59,10 +59,16 @@ def registry(live: Live) -> Iterator[Registry]:
 
 
 def tickets() -> list[Any]:
-    """Short ones, as an engine without a GPU reads hundreds of them."""
+    """A little longer than a block of the engine's cache (32 tokens), so that it reads two or three tokens of one that
+    was asked before: an experiment needs hundreds of answers, and without a GPU reading is what they cost.
+    """
     return [
-        [{"role": "system", "content": "Triage the ticket."}, {"role": "user", "content": words}]
-        for words in ("Hi team, my screen is broken.", "Send the March invoice again.", "What data do you keep?")
+        [{"role": "system", "content": "Triage the ticket."}, {"role": "user", "content": f"Hi team, {words}"}]
+        for words in (
+            "It is not urgent. My screen is broken, and the spare one too.",
+            "Could you send the March invoice again? Every team has stopped.",
+            "It is not urgent. What data do you keep of us, and for how long?",
+        )
     ]
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from openai import OpenAI
 
 from registry.db import Database
 from registry.ledger.store import Ledger
@@ -18,6 +17,9 @@ from tests.support.adapter_folders import TinyBase
 from tests.support.admin_calls import Admin
 from tests.support.migrated import migrated
 from tests.support.stack import House, Stack, open_house, run_stack
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 SELDOM: dict[str, Any] = {"catalog_poll_s": 0.2, "engine_check_s": 0.4}
 """It lives as long as the session, and looking around takes time from every other test."""
@@ -96,7 +98,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def client(stack: Stack) -> Iterator[OpenAI]:
-    """acme's client, which retries nothing."""
+    """acme's client, which retries nothing. Most files need none, and importing it takes a second."""
+    from openai import OpenAI
+
     with OpenAI(base_url=f"{stack.url}/v1", api_key=stack.house.keys["acme"], max_retries=0) as client:
         yield client
 
@@ -104,5 +108,7 @@ def client(stack: Stack) -> Iterator[OpenAI]:
 @pytest.fixture
 def base_client(stack: Stack) -> Iterator[OpenAI]:
     """acme's client with a key that may use the base model."""
+    from openai import OpenAI
+
     with OpenAI(base_url=f"{stack.url}/v1", api_key=stack.house.keys["acme+base"], max_retries=0) as client:
         yield client

@@ -1,16 +1,21 @@
 """How tests are shared out among processes: a file is one piece, all that asks the real engine is one piece, and so is
-the trainer's folder, whose libraries take a process many seconds to import.
+what trains, as its libraries take a process many seconds to import.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-FOLDERS = LIVE, TRAINER = "tests/live", "tests/trainer"
+ROOT = Path(__file__).parents[2]
+LIVE, TRAINER = "tests/live", "tests/trainer"
+TRAINS = "mark.training"
+"""What stands in a file of the trainer's that imports those libraries."""
 LONGEST = (
     LIVE,
     "tests/test_bars.py",
@@ -24,8 +29,15 @@ LONGEST = (
 
 def piece(nodeid: str) -> str:
     """What is done by one process, by the name of a test in it."""
-    whole = next((folder for folder in FOLDERS if nodeid.startswith(f"{folder}/")), None)
-    return whole or nodeid.split("::", 1)[0]
+    file = nodeid.split("::", 1)[0]
+    if file.startswith(f"{LIVE}/"):
+        return LIVE
+    return TRAINER if file.startswith(f"{TRAINER}/") and _trains(file) else file
+
+
+@cache
+def _trains(file: str) -> bool:
+    return TRAINS in (ROOT / file).read_text("utf-8")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,24 +1,16 @@
-"""Folders of jobs on the tiny base, and children that work in them."""
+"""Folders of jobs on the tiny base."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from registry.training.jobs import JobOrder
 from trainer.jobs.folder import Assignment, JobFolder
-from trainer.jobs.lines import Line, Saved, of_line
-
-CHILD_TIMEOUT_S = 120.0
 
 
 def chat_rows(count: int, answer: str = "B") -> str:
@@ -58,51 +50,6 @@ def assigned(base: Path, path: Path, *, rows: str, wanted: JobOrder | None = Non
 def assign(folder: JobFolder, **changes: Any) -> None:
     """Give it other work."""
     replace(Assignment.read(folder.path), **changes).write(folder.path)
-
-
-@contextmanager
-def child(folder: JobFolder) -> Iterator[subprocess.Popen[str]]:
-    """A real one, killed at the end of the block if it is still there."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(folder.scratch)}
-    with folder.log.open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "trainer.jobs.child", str(folder.path)],
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env=environment,
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate(timeout=CHILD_TIMEOUT_S)
-
-
-def run_child(
-    folder: JobFolder, on_line: Callable[[Line, subprocess.Popen[str]], None] | None = None
-) -> tuple[int, list[Line]]:
-    """Its exit status and all that it said; `on_line` may do something meanwhile."""
-    said: list[Line] = []
-    with child(folder) as process:
-        assert process.stdout is not None
-        for text in process.stdout:
-            line = of_line(text)
-            assert line is not None, text
-            said.append(line)
-            if on_line is not None:
-                on_line(line, process)
-        return process.wait(CHILD_TIMEOUT_S), said
-
-
-def stop_at(step: int) -> Callable[[Line, subprocess.Popen[str]], None]:
-    """Send SIGTERM when the checkpoint of a step is complete."""
-
-    def on_line(line: Line, process: subprocess.Popen[str]) -> None:
-        if isinstance(line, Saved) and line.step == step:
-            process.send_signal(signal.SIGTERM)
-
-    return on_line
 
 
 def resume(folder: JobFolder, step: int) -> None:

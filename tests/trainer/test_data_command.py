@@ -92,6 +92,7 @@ def test_presidio_is_asked_by_name_only(run: Run, tmp_path: Path) -> None:
     assert "pip install presidio-analyzer" in refused.err
 
 
+@pytest.mark.training
 def test_lengths_in_tokens_are_a_picture_and_limits_are_told(done: Run, base: Path, tmp_path: Path) -> None:
     file = write(
         tmp_path / "d.jsonl", [CHAT, {"messages": [CHAT["messages"][0], {"role": "assistant", "content": "x" * 300}]}]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import pytest
 
-from examples.gpu_speed import SHAPES, flops_per_token, measure
-from tests.live.installation import ROOT
+from examples.gpu_speed import SHAPES, flops_per_token, main, measure
 from tests.support.method_parts import options
 
 pytestmark = pytest.mark.training
@@ -31,11 +29,8 @@ def test_a_training_of_random_weights_is_measured() -> None:
     assert found["tokens_per_second"] > 0
 
 
-def test_without_a_gpu_the_script_refuses() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", "import sys, torch; torch.cuda.is_available = lambda: False\n"
-         "from examples.gpu_speed import main; sys.argv = ['gpu_speed']; sys.exit(main())"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "there is no GPU here" in done.stderr
+def test_without_a_gpu_the_script_refuses(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["gpu_speed"])
+    assert main() == 1
+    assert "there is no GPU here" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from trainer.data.faults import DataError
 from trainer.data.read import read_data
 from trainer.methods.loading import load_tokenizer
 
+pytestmark = pytest.mark.training
 WITH_TOOLS = (
     "{% if tools %}<|im_start|>system\n{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}<|im_end|>\n{% endif %}"
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"

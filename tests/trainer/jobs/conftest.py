@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from registry.training.jobs import JobEvent, JobOrder, TrainingJob
-from tests.support.scripted_child import Script, ScriptedExecutor
+from tests.support.scripted_executor import Script, ScriptedExecutor
 from tests.support.stack import BASE, House, open_house
 from tests.support.training_jobs import chat_rows
 from tests.support.waiting import DEADLINE_S, wait_until

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.training_jobs import assign, assigned, chat_rows, order, resume, run_child, stop_at, weights_digest
+from tests.support.training_jobs import assign, assigned, chat_rows, order, resume, weights_digest
 from trainer.jobs.child import work
 from trainer.jobs.executors import LocalExecutor
 from trainer.jobs.faults import failure_of
@@ -104,13 +104,21 @@ def test_no_line_names_a_path_of_the_machine(whole: tuple[JobFolder, list[Line],
     assert not [text for text in told if str(folder.path.parent) in text]
 
 
-def test_a_child_that_is_stopped_is_gone_on_from_its_checkpoint_with_the_same_adapter(
+def test_a_child_that_waited_with_its_libraries_and_is_stopped_is_gone_on_from_with_the_same_adapter(
     base: Path, whole: tuple[JobFolder, list[Line], list[Line]], tmp_path: Path
 ) -> None:
     folder = assigned(base, tmp_path / "job", rows=chat_rows(12), work="train", checkpoint_steps=4)
     folder.recipe.write_text(whole[0].recipe.read_text())
-    status, said = run_child(folder, stop_at(4))
-    assert status == STOPPED
+    executor = LocalExecutor(threads=1, niceness=1)
+    executor.prepare()
+    running = executor.start(folder)
+    said: list[Line] = []
+    while running.status is None:
+        line = of_line(running.next_line(1.0) or "")
+        said += [] if line is None else [line]
+        if isinstance(line, Saved) and line.step == 4:
+            running.stop()
+    assert running.status == STOPPED, folder.log.read_text()
     newest = max(line.step for line in said if isinstance(line, Saved))
     assert newest >= 4
     resume(folder, newest)
@@ -178,23 +186,6 @@ def test_what_the_machine_lacks_is_told_with_a_remedy(
     assert failed.code == code
     assert "order" in failed.message
     assert type(error).__name__ in capsys.readouterr().err
-
-
-def test_a_child_that_waits_with_its_libraries_imported_works_in_the_folder_that_it_is_told(
-    base: Path, whole: tuple[JobFolder, list[Line], list[Line]], tmp_path: Path
-) -> None:
-    folder = assigned(base, tmp_path / "job", rows=chat_rows(12), work="train")
-    folder.recipe.write_text(whole[0].recipe.read_text())
-    executor = LocalExecutor(threads=1, niceness=1)
-    executor.prepare()
-    running = executor.start(folder)
-    said = []
-    while running.status is None:
-        text = running.next_line(1.0)
-        said += [line for line in [of_line(text or "")] if line is not None]
-    assert running.status == 0, folder.log.read_text()
-    assert isinstance(said[-1], Finished)
-    assert weights_digest(folder) == weights_digest(whole[0])
 
 
 def test_a_child_that_waits_ends_when_it_is_dismissed() -> None:

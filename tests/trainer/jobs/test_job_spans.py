@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from telemetry.spans import Ended, Tracer
-from tests.support.scripted_child import TRAINED, VALID, ScriptedExecutor
+from tests.support.scripted_executor import TRAINED, VALID, ScriptedExecutor
 from tests.trainer.jobs.conftest import Shop
 from trainer.jobs.worker import Worker
 

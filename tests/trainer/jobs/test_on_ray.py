@@ -20,7 +20,7 @@ import pytest
 from registry.bases.model import describe_base
 from tests.live.installation import ROOT
 from tests.support.adapter_folders import TinyBase
-from tests.support.scripted_child import TRAINED, Script
+from tests.support.scripted_executor import TRAINED, Script
 from tests.support.training_jobs import assign, assigned, chat_rows
 from trainer.errors import BaseModelError, TrainerError
 from trainer.jobs.executors import LOST, NO_PLACE, Running

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tests.support.scripted_child import TRAINED, VALID
+from tests.support.scripted_executor import TRAINED, VALID
 from tests.support.training_jobs import assign, assigned, chat_rows, order
 from tests.trainer.jobs.conftest import Shop
 from trainer.jobs import quoting

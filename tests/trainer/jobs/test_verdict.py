@@ -11,7 +11,7 @@ import pytest
 from registry.gates.policy import Policy
 from registry.names import parse_ref
 from registry.training.jobs import JobOrder, TrainingJob
-from tests.support.scripted_child import FINISHED, TRAINED, VALID, ScriptedExecutor
+from tests.support.scripted_executor import FINISHED, TRAINED, VALID, ScriptedExecutor
 from tests.support.stack import BASE, run_stack
 from tests.support.training_jobs import chat_rows
 from tests.trainer.jobs.conftest import Shop

@@ -12,7 +12,8 @@ import pytest
 
 from registry.names import parse_ref
 from registry.training.jobs import LeaseLost
-from tests.support.scripted_child import FINISHED, TRAINED, VALID, Script
+from tests.support.migrated import migrated
+from tests.support.scripted_executor import FINISHED, TRAINED, VALID, Script
 from tests.support.waiting import DEADLINE_S, wait_until
 from tests.trainer.jobs.conftest import Shop
 from trainer.jobs.lines import STOPPED
@@ -227,7 +228,8 @@ def test_folders_of_workers_that_died_are_removed(shop: Shop, tmp_path: Path) ->
 
 
 def test_the_command_ends_by_itself_when_no_job_waits_and_by_sigterm_else(tmp_path: Path) -> None:
-    environment = {**os.environ, "SWITCHYARD_STATE_DIR": str(tmp_path / "state"), "SWITCHYARD_TRAINER_THREADS": "3"}
+    state = migrated(tmp_path / "state")
+    environment = {**os.environ, "SWITCHYARD_STATE_DIR": str(state), "SWITCHYARD_TRAINER_THREADS": "3"}
     command = [sys.executable, "-m", "switchyard", "trainer"]
     done = subprocess.run([*command, "--once"], env=environment, capture_output=True, text=True, timeout=60, check=True)
     assert "trainer: 3 threads, state in " in done.stderr.splitlines()[0]
@@ -236,7 +238,7 @@ def test_the_command_ends_by_itself_when_no_job_waits_and_by_sigterm_else(tmp_pa
         assert "trainer: 3 threads" in process.stderr.readline()
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
-    assert list((tmp_path / "state" / "trainer").iterdir()) == []
+    assert list((state / "trainer").iterdir()) == []
 
 
 def test_a_job_of_which_more_is_said_than_can_be_kept_fails_at_once_and_the_next_one_is_done(shop: Shop) -> None:

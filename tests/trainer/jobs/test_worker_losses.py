@@ -10,7 +10,7 @@ import pytest
 
 from registry.training.claiming import MOST_ATTEMPTS
 from registry.training.jobs import Work
-from tests.support.scripted_child import TRAINED, VALID, Script, ScriptedExecutor
+from tests.support.scripted_executor import TRAINED, VALID, Script, ScriptedExecutor
 from tests.trainer.jobs.conftest import Shop
 from trainer.errors import TrainerError
 from trainer.jobs.attempt import PlaceLost
