@@ -39,6 +39,7 @@ async def infer(engine: Engine, kind: Kind, exchange: Exchange) -> None:
         job = job.given_up_after(engine.faults.abort_after_tokens)
     name = adapter.name if adapter else engine.options.served_model_name[0]
     engine.stats.requests.count(name)
+    engine.stats.identified += exchange.header(b"x-request-id") is not None
     engine.stats.trace = exchange.header(b"traceparent"), exchange.header(b"tracestate")
     arrived = time.perf_counter()
     try:

@@ -60,6 +60,8 @@ class Stats:
 
     requests: Tally = field(default_factory=Tally)
     """Inference requests by the model name that was asked for and known."""
+    identified: int = 0
+    """Those of them that have an X-Request-Id: clients' through a gateway, but not its proofs of adapters."""
     answered: Tally = field(default_factory=Tally)
     """Inference requests that were answered to the last byte, by model name."""
     aborted: int = 0
@@ -94,6 +96,7 @@ def state(stats: Stats, admission: Admission, table: AdapterTable, pace: Pace) -
     """
     return {
         "requests": stats.requests.by_name,
+        "identified": stats.identified,
         "answered": stats.answered.by_name,
         "served": stats.answered.total,
         "steps": steps(stats, pace),

@@ -38,6 +38,7 @@ async def pool(engine: Engine, task: Task, exchange: Exchange) -> None:
     name = adapter.name if adapter else engine.options.served_model_name[0]
     stats = engine.stats
     stats.requests.count(name)
+    stats.identified += exchange.header(b"x-request-id") is not None
     stats.trace = exchange.header(b"traceparent"), exchange.header(b"tracestate")
     request_id = exchange.header(b"x-request-id") or uuid.uuid4().hex[:16]
     try:

@@ -85,9 +85,9 @@ def test_a_drained_engine_finishes_what_runs_and_gets_nothing_new(filled: House)
         wait_until("the request to run", lambda: run(engine.state())["running"] == 1)
         drain(stack, engine)
         assert not running.done()
-        asked = sum(run(engine.state())["requests"].values())
+        asked = run(engine.state())["identified"]
         assert [stack.chat(name).status_code for name in NAMES] == [200] * len(NAMES)
-        assert sum(run(engine.state())["requests"].values()) == asked
+        assert run(engine.state())["identified"] == asked
         answer = running.result()
         assert (answer.status_code, answer.json()["usage"]["completion_tokens"]) == (200, 30)
 

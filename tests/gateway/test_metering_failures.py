@@ -88,8 +88,8 @@ class Service:
         return False
 
     def asked(self) -> int:
-        """Inference requests that the engine has got."""
-        return sum(run(self.engine.state())["requests"].values())
+        """Requests of clients that the engine has got."""
+        return int(run(self.engine.state())["identified"])
 
     def wait_running(self, count: int) -> None:
         wait_until(f"{count} answers to run", lambda: run(self.engine.state())["running"] == count)

@@ -218,8 +218,8 @@ class Stack:
         return state
 
     def asked(self) -> int:
-        """Inference requests that all engines have got, answered or not."""
-        return sum(sum(self.state_of(engine)["requests"].values()) for engine in self.engines if engine.running)
+        """Requests of clients that all engines have got, answered or not; proofs of adapters come when they will."""
+        return sum(self.state_of(engine)["identified"] for engine in self.engines if engine.running)
 
     def routes(self) -> list[APIRoute]:
         """All that FastAPI serves; those of the admin API are made when they are first asked for."""
