@@ -45,16 +45,6 @@ class Keeping(NamedTuple):
     unit: str | None = None
     """What the turn that began it all has in a split; known when earlier turns were recalled."""
 
-    @property
-    def stands_alone(self) -> bool:
-        """Whether all that its engine is asked is in the request, as it came."""
-        return (
-            self.previous_id is None
-            and self.conversation_id is None
-            and not self.referred
-            and not self.carries_thoughts
-        )
-
 
 class Answered(NamedTuple):
     """An answer as it is kept."""

@@ -53,7 +53,7 @@ _CONTENTION = ("40001", "40P01", "55P03", "SQLITE_BUSY", "SQLITE_BUSY_SNAPSHOT")
 
 # The module asks each of these how it wants to be stored, and raises and drops an error inside for the answer that it
 # is fine as it is: twice as long as to store it, for half of the values of a row.
-sqlite3.register_adapter(bytes, bytes)
+sqlite3.register_adapter(bytes, bytes.__bytes__)
 sqlite3.register_adapter(bool, int)
 sqlite3.register_adapter(type(None), {}.get)  # type: ignore[arg-type]
 

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, overload
 
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as DatabaseTimeout
@@ -52,15 +52,8 @@ Fate = tuple[Any, Exception | None]
 STORED: Fate = (None, None)
 
 
-class _Waiting:
-    __slots__ = ("bytes", "order", "stored", "until_s")
-
-    def __init__(self, order: Order, length: int, stored: asyncio.Future[Any], until_s: float | None) -> None:
-        """Somebody waits for `stored` until then, on the loop's clock; `None`: nobody does."""
-        self.order = order
-        self.bytes = length
-        self.stored = stored
-        self.until_s = until_s
+_Waiting = tuple[Order, "asyncio.Future[Any]", float | None]
+"""An order, who waits for it, and until when on the loop's clock; `None`: nobody does."""
 
 
 class Writer:
@@ -112,21 +105,46 @@ class Writer:
         if now_s < self._rests_until_s or (since_s is not None and now_s - since_s > self._patience_s):
             raise _not_stored()
 
-    def store(self, turn: SealedTurn) -> asyncio.Future[None]:
-        """Done when the turn is committed. Raises `NotStored`, as the future does."""
-        return self._put(turn, turn.bytes, self._until_s())
+    @overload
+    def do(self, order: SealedTurn, *, waits: bool = True) -> asyncio.Future[None]: ...
+    @overload
+    def do(self, order: Callable[[], T], *, waits: bool = True) -> asyncio.Future[T]: ...
+    def do(self, order: Order, *, waits: bool = True) -> asyncio.Future[Any]:
+        """Done when the turn is committed; of other work in the database what it returns, in its turn among what is
+        stored. Raises `NotStored`, as the future does, or the work's error; unless somebody `waits`, only that.
 
-    def do(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """What `work` in the database returns, in its turn among what is stored. Raises `NotStored`, or its error, as
-        the future does.
+        A future and no coroutine, and all in one function: a request pays for each that it goes through.
         """
-        return self._put(work, 0, self._until_s())
+        loop = self._loop
+        length = order.bytes if type(order) is SealedTurn else 0
+        now_s, until_s = loop.time(), None
+        if waits:
+            if self._waiting >= MOST_WAITING or self._waiting_bytes + length > MOST_WAITING_BYTES:
+                raise _not_stored()
+            until_s = now_s + self._patience_s
+            if self._patience is None:
+                self._patience = loop.call_at(until_s, self._give_up)
+        stored = loop.create_future()
+        self._gathered.append((order, stored, until_s))
+        self._waiting += 1
+        self._waiting_bytes += length
+        if not self._sends:
+            self._sends = True
+            if now_s < self._next_s:
+                self._pause = loop.call_at(self._next_s, self._send)
+            else:
+                loop.call_soon(self._send)  # with what comes in the same turn of the loop
+        if self._pause is not None and len(self._gathered) >= self._running():  # nobody is left who could come
+            self._pause.cancel()
+            self._pause = None
+            loop.call_soon(self._send)
+        return stored
 
     def leave(self, work: Callable[[], Any]) -> None:
         """Do some work in its turn, for nobody who would wait for it: again and again while the database cannot be
         written to. What it raises is said in the log.
         """
-        self._put(work, 0, None).add_done_callback(partial(self._left, work))
+        self.do(work, waits=False).add_done_callback(partial(self._left, work))
 
     async def close(self) -> None:
         """Finish what waits, for as long as requests would wait for it."""
@@ -135,25 +153,18 @@ class Writer:
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join, self._patience_s)
 
-    def _until_s(self) -> float:
-        """How long somebody waits who begins now, on the loop's clock."""
-        until_s = self._loop.time() + self._patience_s
-        if self._patience is None:
-            self._patience = self._loop.call_at(until_s, self._give_up)
-        return until_s
-
     def _give_up(self) -> None:
         """Nobody waits any longer for what should be stored by now."""
         now_s = self._loop.time()
         next_s: list[float] = []
-        for one in (*self._sent, *self._gathered):
-            if one.until_s is None or one.stored.done():
+        for _, stored, until_s in (*self._sent, *self._gathered):
+            if until_s is None or stored.done():
                 continue
-            if one.until_s <= now_s:
+            if until_s <= now_s:
                 self._rest()
-                one.stored.set_exception(_not_stored())
+                stored.set_exception(_not_stored())
             else:
-                next_s.append(one.until_s)
+                next_s.append(until_s)
         self._patience = self._loop.call_at(min(next_s), self._give_up) if next_s else None
 
     def _rest(self) -> None:
@@ -166,27 +177,6 @@ class Writer:
         if isinstance(error, PASSING):
             self._loop.call_later(self._again_s, self.leave, work)
 
-    def _put(self, order: Order, length: int, until_s: float | None) -> asyncio.Future[Any]:
-        """A future and no coroutine: of those that a request is in, each has to be gone through when it goes on."""
-        if until_s is not None and (self._waiting >= MOST_WAITING or self._waiting_bytes + length > MOST_WAITING_BYTES):
-            raise _not_stored()
-        loop = self._loop
-        stored = loop.create_future()
-        self._gathered.append(_Waiting(order, length, stored, until_s))
-        self._waiting += 1
-        self._waiting_bytes += length
-        if not self._sends:
-            self._sends = True
-            if loop.time() < self._next_s:
-                self._pause = loop.call_at(self._next_s, self._send)
-            else:
-                loop.call_soon(self._send)  # with what comes in the same turn of the loop
-        if self._pause is not None and len(self._gathered) >= self._running():  # nobody is left who could come
-            self._pause.cancel()
-            self._pause = None
-            loop.call_soon(self._send)
-        return stored
-
     def _send(self) -> None:
         self._pause = None
         gathered = self._gathered
@@ -195,14 +185,15 @@ class Writer:
 
     def _tell(self, group: Sequence[_Waiting], fates: Sequence[Fate]) -> None:
         self._waiting -= len(group)
-        for one, (result, fault) in zip(group, fates, strict=True):
-            self._waiting_bytes -= one.bytes
-            if one.stored.done():
+        for (order, stored, until_s), (result, fault) in zip(group, fates, strict=True):
+            if type(order) is SealedTurn:
+                self._waiting_bytes -= order.bytes
+            if stored.done():
                 continue
             if fault is None:
-                one.stored.set_result(result)
+                stored.set_result(result)
             else:
-                one.stored.set_exception(_said(fault) if one.until_s is not None else fault)
+                stored.set_exception(_said(fault) if until_s is not None else fault)
         self._next_s = self._loop.time() + self._group_s
         self._sends = bool(self._gathered)
         if self._sends:
@@ -224,13 +215,13 @@ class Writer:
         """What became of each. A turn that the database refuses takes no other with it."""
         fates = [STORED] * len(group)
         turns: list[tuple[int, SealedTurn]] = []
-        for number, one in enumerate(group):
-            if one.stored.done():  # nobody waits for it any more
+        for number, (order, stored, _) in enumerate(group):
+            if stored.done():  # nobody waits for it any more
                 continue
-            if type(one.order) is SealedTurn:
-                turns.append((number, one.order))
+            if type(order) is SealedTurn:
+                turns.append((number, order))
             else:
-                fates[number] = _fate(cast("Callable[[], Any]", one.order))
+                fates[number] = _fate(cast("Callable[[], Any]", order))
         try:
             if turns:
                 self._save([turn for _, turn in turns])

@@ -15,11 +15,23 @@ from registry.errors import RegistryError
 from registry.responses.turns import Turn
 
 
-async def keep(archive: Archive, desk: Desk, admitted: Admitted, keeping: Keeping, answered: Answered) -> None:
-    """Return when it is stored. Raises `NotStored`, `NotWanted`, or `Overloaded` when what is stored is unreadable."""
+def keep(archive: Archive, desk: Desk, admitted: Admitted, keeping: Keeping, answered: Answered) -> Awaitable[None]:
+    """Done when it is stored. Raises `NotStored`, as what is awaited does; of a turn of a conversation that raises
+    `Overloaded` too, when that is unreadable, and of one in the background `NotWanted`.
+
+    No coroutine for the usual answer, which has nothing to be read: of those that a request is in, each has to be gone
+    through when it goes on.
+    """
     turn = turn_of(archive, admitted, keeping, answered)
+    if keeping.background or keeping.conversation_id is not None:
+        return _kept_with_others(archive, desk, turn)
+    return stored(archive, desk, turn)
+
+
+async def _kept_with_others(archive: Archive, desk: Desk, turn: Turn) -> None:
+    """What is more than a row of its own."""
     try:
-        if not keeping.background:
+        if turn.worker is None:
             await stored(archive, desk, turn)
             return
         archive.runs.let_be((turn.tenant, turn.id))
@@ -39,12 +51,12 @@ def stored(archive: Archive, desk: Desk, turn: Turn) -> Awaitable[None]:
     """
     length = len(turn.document) + turn.items_bytes
     if length < LARGE_BYTES:
-        return archive.writer.store(archive.responses.sealed(turn))
+        return archive.writer.do(archive.responses.sealed(turn))
     return _stored_aside(archive, desk, turn, length)
 
 
 async def _stored_aside(archive: Archive, desk: Desk, turn: Turn, length: int) -> None:
-    await archive.writer.store(await desk.do(turn.tenant, length, partial(archive.responses.sealed, turn)))
+    await archive.writer.do(await desk.do(turn.tenant, length, partial(archive.responses.sealed, turn)))
 
 
 def keep_broken_off(archive: Archive, admitted: Admitted, keeping: Keeping, answered: Answered) -> None:

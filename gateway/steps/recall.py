@@ -17,6 +17,9 @@ from gateway.responses.faults import FAULTS, PREVIOUS, said_of
 from gateway.sealed_request import sealed
 from registry.responses.turns import NoSuchTurn, Recalled, require_possible
 
+NOWHERE = (None, None)
+"""Of a request that begins anew: the response and the conversation that it goes on from."""
+
 
 class Means(Protocol):
     """What is needed of the running gateway."""
@@ -56,7 +59,8 @@ async def recall(means: Means, principal: Principal, request: InferenceRequest, 
     try:
         if store and not archive.quota.has_room(principal):
             await archive.quota.look(principal)
-        if keeping.stands_alone:
+        going_on = keeping.previous_id, keeping.conversation_id
+        if going_on == NOWHERE and not (keeping.referred or keeping.carries_thoughts):
             return request if store == keeping.store else request._replace(keeping=keeping._replace(store=store))
         read = _reading(archive, principal, keeping, most_bytes)
         work = partial(_read, archive, principal, keeping, read, most_bytes)

@@ -57,9 +57,9 @@ async def writer(books: Books) -> AsyncIterator[Writer]:
 
 async def test_what_comes_while_one_transaction_is_under_way_is_in_the_next_one(writer: Writer, books: Books) -> None:
     books.open.clear()
-    first = writer.store(turn("resp_0"))
+    first = writer.do(turn("resp_0"))
     await wait_until_async("the thread to begin", lambda: writer._writes_since_s is not None)
-    others = [writer.store(turn(f"resp_{number}")) for number in range(1, 20)]
+    others = [writer.do(turn(f"resp_{number}")) for number in range(1, 20)]
     await asyncio.sleep(0)
     books.open.set()
     await asyncio.gather(first, *others)
@@ -68,10 +68,10 @@ async def test_what_comes_while_one_transaction_is_under_way_is_in_the_next_one(
 
 async def test_what_comes_soon_after_an_answer_that_was_stored_waits_for_others(books: Books) -> None:
     writer = Writer(books.save, many, group_s=3_600)
-    await writer.store(turn("resp_0"))
+    await writer.do(turn("resp_0"))
     others = []
     for number in (1, 2):
-        others.append(writer.store(turn(f"resp_{number}")))
+        others.append(writer.do(turn(f"resp_{number}")))
         await asyncio.sleep(0.01)
     assert books.groups == [["resp_0"]]
     await writer.close()
@@ -82,13 +82,13 @@ async def test_what_comes_soon_after_an_answer_that_was_stored_waits_for_others(
 async def test_nobody_waits_for_others_when_all_that_run_wait(books: Books) -> None:
     running = 1
     writer = Writer(books.save, lambda: running, group_s=3_600)
-    await writer.store(turn("resp_0"))
-    await writer.store(turn("resp_1"))  # nobody else is there
+    await writer.do(turn("resp_0"))
+    await writer.do(turn("resp_1"))  # nobody else is there
     running = 3
-    others = [writer.store(turn(f"resp_{number}")) for number in (2, 3)]
+    others = [writer.do(turn(f"resp_{number}")) for number in (2, 3)]
     await asyncio.sleep(0.01)
     assert books.groups == [["resp_0"], ["resp_1"]]
-    await asyncio.gather(*others, writer.store(turn("resp_4")))
+    await asyncio.gather(*others, writer.do(turn("resp_4")))
     assert books.groups[2:] == [["resp_2", "resp_3", "resp_4"]]
     await writer.close()
 
@@ -99,7 +99,7 @@ async def test_a_turn_that_the_database_refuses_takes_no_other_with_it(writer: W
         "resp_3": InvalidInput("items are too many", param="items"),
     }
     books.fault = lambda turns: next((refused[one.row[0]] for one in turns if one.row[0] in refused), None)
-    ended = await asyncio.gather(*(writer.store(turn(f"resp_{number}")) for number in range(5)), return_exceptions=True)
+    ended = await asyncio.gather(*(writer.do(turn(f"resp_{number}")) for number in range(5)), return_exceptions=True)
     assert [type(one) for one in ended] == [type(None), NotStored, type(None), InvalidInput, type(None)]
     assert sorted(id_ for group in books.groups for id_ in group) == ["resp_0", "resp_2", "resp_4"]
 
@@ -108,25 +108,25 @@ async def test_a_database_that_is_away_is_told_to_each_and_the_next_turn_is_stor
     writer: Writer, books: Books
 ) -> None:
     books.fault = lambda _: OperationalError("BEGIN", {}, Exception("database is locked"))
-    for one in await asyncio.gather(*(writer.store(turn(str(n))) for n in range(3)), return_exceptions=True):
+    for one in await asyncio.gather(*(writer.do(turn(str(n))) for n in range(3)), return_exceptions=True):
         assert isinstance(one, NotStored)
         assert (one.code, one.status, one.retry_after_s) == ("store_unavailable", 503, 5)
     books.fault = lambda _: None
-    await writer.store(turn("resp_1"))
+    await writer.do(turn("resp_1"))
     assert books.groups == [["resp_1"]]
 
 
 async def test_nobody_waits_for_ever_and_what_nobody_waits_for_is_not_stored(books: Books) -> None:
     writer = Writer(books.save, many, patience_s=0.05)
     books.open.clear()
-    ended = await asyncio.gather(*(writer.store(turn(f"resp_{n}")) for n in range(3)), return_exceptions=True)
+    ended = await asyncio.gather(*(writer.do(turn(f"resp_{n}")) for n in range(3)), return_exceptions=True)
     assert all(isinstance(one, NotStored) for one in ended)
     with pytest.raises(NotStored):
         writer.look()
     books.open.set()
     await wait_until_async("the thread to end", lambda: writer._writes_since_s is None)
     writer.look()
-    await writer.store(turn("resp_9"))
+    await writer.do(turn("resp_9"))
     assert books.groups[-1] == ["resp_9"]
     await writer.close()
 
@@ -134,10 +134,10 @@ async def test_nobody_waits_for_ever_and_what_nobody_waits_for_is_not_stored(boo
 async def test_what_waits_is_bounded(writer: Writer, books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.responses.writer.MOST_WAITING", 2)
     books.open.clear()
-    waiting = [writer.store(turn(f"resp_{number}")) for number in range(2)]
+    waiting = [writer.do(turn(f"resp_{number}")) for number in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(NotStored):
-        await writer.store(turn("resp_2"))
+        await writer.do(turn("resp_2"))
     books.open.set()
     await asyncio.gather(*waiting)
 
@@ -147,10 +147,10 @@ async def test_what_waits_is_bounded_with_what_its_clients_wrote(
 ) -> None:
     monkeypatch.setattr("gateway.responses.writer.MOST_WAITING_BYTES", 2_000)
     books.open.clear()
-    first = writer.store(turn("resp_1", size=1_500))
+    first = writer.do(turn("resp_1", size=1_500))
     await asyncio.sleep(0)
     with pytest.raises(NotStored):
-        await writer.store(turn("resp_2", size=1_500))
+        await writer.do(turn("resp_2", size=1_500))
     books.open.set()
     await first
 

@@ -54,9 +54,8 @@ class Translated(Dialect):
         """What the client calls the conversation."""
         return conversation_of(given)
 
-    def user(self, given: Mapping[str, Any]) -> str | None:
-        """What the client calls its own user."""
-        return user_of(given)
+    user = staticmethod(user_of)
+    """What the client calls its own user, by a checked body."""
 
     def echo(self, given: Mapping[str, Any]) -> bytes:
         """What the answer repeats of a checked body; of dialects whose answers do."""

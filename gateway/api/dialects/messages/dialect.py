@@ -90,7 +90,8 @@ class Messages(Translated):
         """See `chat_of`."""
         return chat_of(body)
 
-    def user(self, given: Mapping[str, Any]) -> str | None:
+    @staticmethod
+    def user(given: Mapping[str, Any]) -> str | None:
         """Whom the client answers."""
         return (given.get("metadata") or {}).get("user_id")
 

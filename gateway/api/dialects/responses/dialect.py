@@ -52,17 +52,14 @@ class Responses(Translated):
         }
     )
 
-    def chat(self, given: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
-        """Without earlier turns."""
-        return chat_of(given, body)
+    # Functions as they are: a method that calls one costs a request what it costs to call it, and as much again.
+    chat = staticmethod(chat_of)
+    echo = staticmethod(echo_of)
+    kept = staticmethod(kept_items)
 
     def conversation(self, given: Mapping[str, Any]) -> str | None:
         """What the metadata calls it, as in chats; else a conversation that is kept here."""
-        return conversation_of(given) or conversation_id(given)
-
-    def echo(self, given: Mapping[str, Any]) -> bytes:
-        """Most of the request."""
-        return echo_of(given)
+        return conversation_of(given) or (conversation_id(given) if "conversation" in given else None)
 
     def keeping(self, given: Mapping[str, Any]) -> Keeping | None:
         """OpenAI keeps what is not asked not to be kept."""
@@ -88,10 +85,6 @@ class Responses(Translated):
             carries_thoughts=carries,
             seals_thoughts=seals,
         )
-
-    def kept(self, items: Sequence[Item], request_id: str) -> Sequence[Item]:
-        """Each with an id."""
-        return kept_items(items, request_id)
 
     def continued(self, request: InferenceRequest, earlier: Sequence[Item]) -> InferenceRequest:
         """The chat of all turns; the instructions of earlier ones hold no longer, as OpenAI has it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import count
 
 from gateway.api.request_ids import new_id
 from gateway.keeping import Item
@@ -24,8 +25,8 @@ def response_of(item_id: str) -> str:
 
 
 def kept_items(items: Sequence[Item], request_id: str) -> list[Item]:
-    """The checked items of a response's input."""
-    return [_kept(item, f"{request_id}i{number:x}") for number, item in enumerate(items)]
+    """The checked items of a response's input, each with an id."""
+    return [*map(_kept, items, map(f"{request_id}i{{:x}}".format, count()))]
 
 
 def kept_alone(item: Item) -> Item:

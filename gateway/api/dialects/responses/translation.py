@@ -25,10 +25,13 @@ TRANSLATED = frozenset(
 
 def chat_of(given: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
     """The chat that a checked body stands for, without earlier turns."""
-    chat = {name: value for name, value in body.items() if name not in TRANSLATED}
+    chat = {**body}
+    for name in TRANSLATED.intersection(body):
+        del chat[name]
     chat["messages"] = messages_of(given.get("instructions"), body["input"])
-    if goes_on(body["input"]):
-        chat["continue_final_message"] = True
+    last = body["input"][-1]
+    if last.get("role") == "assistant" and last.get("status") in UNFINISHED and last["content"]:
+        chat["continue_final_message"] = True  # its model did not end it
     if "max_output_tokens" in body:
         chat["max_completion_tokens"] = body["max_output_tokens"]
     if "text" in body and (wanted := _format(body["text"])) is not None:
@@ -60,14 +63,10 @@ def messages_of(instructions: str | None, items: Iterable[Item]) -> list[dict[st
     return messages
 
 
-def goes_on(items: list[dict[str, Any]]) -> bool:
-    """Whether the answer goes on from a last message that its model did not end."""
-    last = items[-1]
-    return last.get("role") == "assistant" and last.get("status") in UNFINISHED and bool(last["content"])
-
-
 def _message(messages: list[dict[str, Any]], item: Item) -> None:
-    role, content = item["role"], _content(item["content"])
+    role, content = item["role"], item["content"]
+    if type(content) is not str:
+        content = _content(content)
     if role == "assistant" and (said := _last_answer(messages)) is not None and "content" not in said:
         said["content"] = content
     else:

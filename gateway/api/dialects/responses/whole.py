@@ -72,7 +72,8 @@ class WholeReader:
 
     def rest(self) -> bytes:
         """The whole response."""
-        return self.answered().document
+        assert self._answered is not None
+        return self._answered.document
 
     def broken_off(self, error: ApiError) -> Answered:
         """With nothing, unless all of it came."""
