@@ -114,7 +114,7 @@ class Retention:
                     last = tuple(getattr(one, column.key) for column in key)
                     for name, place in columns.items():
                         sealed = getattr(one, name)
-                        if sealed is None or self._keyring.is_current(sealed):
+                        if not sealed or self._keyring.is_current(sealed):
                             continue
                         where = (one.conversation_id, one.id) if place is None else (one.id, place)
                         value = self._keyring.open(sealed, one.tenant, *where)

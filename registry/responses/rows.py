@@ -32,9 +32,9 @@ class StoredResponse(Base):
     previous_id: Mapped[str | None] = mapped_column(String(ID_CHARS))
     conversation_id: Mapped[str | None] = mapped_column(String(ID_CHARS))
     turn: Mapped[bytes] = mapped_column(LargeBinary)
-    """Sealed: the input items, and the unit of its conversation."""
+    """Sealed: the input items, and the unit of its conversation; empty where they are with the document."""
     document: Mapped[bytes] = mapped_column(LargeBinary)
-    """Sealed: as the client got it, with the output items."""
+    """Sealed: as the client got it, with the output items; and behind a line's end what `turn` does not have."""
 
 
 class Conversation(Base):

@@ -32,8 +32,21 @@ ENCRYPTED, SHORT = 1, 2
 SHORT_BYTES = 4_096
 """Longer values have little from the vocabulary, and zstd looks there first."""
 NAME_BYTES, NONCE_BYTES = 8, 12
-LEVEL, SHORT_LEVEL = 1, -1
-"""zstd's, at which a response takes some microseconds; of short values a third of those, and nearly no more room."""
+LEVEL = 1
+"""zstd's, at which a response takes some microseconds."""
+SHORT_EFFORT = zstandard.ZstdCompressionParameters(
+    strategy=zstandard.STRATEGY_FAST,
+    target_length=1,
+    min_match=7,
+    search_log=1,
+    window_log=12,
+    chain_log=6,
+    hash_log=10,
+    write_checksum=True,
+)
+"""Of short values: a third of those, and nearly no more room. Tables of 4 kB each, where the level with this strategy
+has them of 32: none is near the processor any more when the next response comes.
+"""
 MOST_CIPHERS = 1_024
 """Tenants' ciphers that are kept at hand."""
 PARAM = "store_key"
@@ -49,10 +62,10 @@ class _Codecs(threading.local):
 
     def __init__(self) -> None:
         words = zstandard.ZstdCompressionDict(VOCABULARY, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
-        words.precompute_compress(level=SHORT_LEVEL)
+        words.precompute_compress(compression_params=SHORT_EFFORT)
         self.compressors = {
             0: zstandard.ZstdCompressor(LEVEL, write_checksum=True),
-            SHORT: zstandard.ZstdCompressor(SHORT_LEVEL, dict_data=words, write_checksum=True),
+            SHORT: zstandard.ZstdCompressor(dict_data=words, compression_params=SHORT_EFFORT),
         }
         self.decompressors = {0: zstandard.ZstdDecompressor(), SHORT: zstandard.ZstdDecompressor(dict_data=words)}
 

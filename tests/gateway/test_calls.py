@@ -18,7 +18,7 @@ from tests.support.calls import Calls, fewest_calls
 from tests.support.fixtures import usual_stack
 from tests.support.stack import Stack
 
-MOST_OF_A_CHAT, MOST_OF_A_STORED_RESPONSE, MOST_OF_AN_EVENT = 320, 378, 14
+MOST_OF_A_CHAT, MOST_OF_A_STORED_RESPONSE, MOST_OF_AN_EVENT = 320, 360, 14
 MOST_OF_AN_EXPERIMENT = 23
 """Four, nine of what keeps an answer that is looked at (of as few as come in a second every one), and what comes by the
 clock.

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event, text, update
 
 from registry.days import DAY_MS
 from registry.db import now_ms
 from registry.errors import InvalidInput
 from registry.responses import conversations, store
+from registry.responses.retention import Retention
+from registry.responses.rows import StoredResponse
+from registry.responses.sealing import Keyring
+from registry.responses.store import StoredResponses
 from registry.responses.turns import Item, NoSuchTurn, NotInBackground, StillRunning, TooLong, Turn
 from registry.service import Registry
 
@@ -63,6 +68,30 @@ def test_a_response_is_read_as_it_was_answered(registry: Registry, keep: Callabl
     keep(one, turn("resp_2"))
     assert registry.responses.document("acme", "resp_1", EVER) == one.document
     assert registry.responses.items("acme", "resp_1", EVER) == one.items
+
+
+def test_what_an_older_version_has_stored_in_two_pieces_is_read_and_sealed_anew(registry: Registry) -> None:
+    older, newer = turn("resp_1"), turn("resp_2", previous_id="resp_1")
+    save(registry, older, newer)
+    heard = orjson.dumps({"items": older.items, "unit": older.unit})
+    with registry.db.write() as session:
+        session.execute(
+            update(StoredResponse)
+            .where(StoredResponse.id == older.id)
+            .values(
+                turn=registry.keyring.seal(heard, "acme", older.id, store.TURN),
+                document=registry.keyring.seal(older.document, "acme", older.id, store.DOCUMENT),
+            )
+        )
+    responses = registry.responses
+    for _ in range(2):
+        assert responses.document("acme", "resp_1", EVER) == older.document
+        assert responses.items("acme", "resp_1", EVER) == older.items
+        recalled = responses.recall("acme", "resp_2", EVER, MiB)
+        assert recalled.items == [*older.items, *older.output, *newer.items, *newer.output]
+        keyring = Keyring(b64encode(bytes(32)).decode() + ",plain")
+        assert Retention(registry.db, keyring).reseal() in (3, 0)
+        responses = StoredResponses(registry.db, keyring)
 
 
 def test_another_tenants_response_is_none(registry: Registry, keep: Callable[..., None]) -> None:
