@@ -21,7 +21,7 @@ live = began=$$(date +%s); $(2) & child=$$!; trap "kill $$child" INT TERM; \
   done; wait $$child && printf '\rsetup     %s: %s s    \n' "$(1)" $$(( $$(date +%s) - began ));
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-again test-fast check format docs loadtest screenshots dashboard-bench live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench responses-bench abuse-bench admission-bench accounting-bench experiment-bench cost-bench budget-bench reconcile-bench trainer-bench live-reconcile live-pooling live-weights ray-test harness-test fidelity samples lock sbom clean
+.PHONY: help setup up test test-again test-fast check format docs loadtest screenshots dashboard-bench live-fleet bars chaos swap-bench affinity-bench scale-bench crash-bench responses-bench abuse-bench admission-bench accounting-bench experiment-bench cost-bench budget-bench reconcile-bench trainer-bench live-reconcile live-pooling live-weights ray-test tracking-test harness-test fidelity samples lock sbom clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -137,6 +137,10 @@ harness-test: setup ## Tasks of the real lm-evaluation-harness through a gateway
 ray-test: setup ## Jobs on a real Ray cluster: kills, pauses, a lost machine (minutes; installs Ray under var/)
 	@$(BIN)/python -m tests.support.on_demand ray
 	@$(PYTEST) tests/trainer/jobs/test_ray.py --durations=10
+
+tracking-test: setup ## Trainings tracked by MLflow (a file, a server over HTTP), TensorBoard, W&B (minutes; installs them under var/)
+	@$(BIN)/python -m tests.support.on_demand mlflow tensorboard wandb
+	@$(PYTEST) tests/trainer/test_tracking.py --durations=10
 
 live-pooling: setup ## The contract of engines that pool, and a gateway in front of one, on a real vLLM (about 2 minutes)
 	@SWITCHYARD_TEST_LIVE_POOLING=1 $(PYTEST) tests/live/test_live_pooling.py
