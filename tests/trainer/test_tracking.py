@@ -57,7 +57,7 @@ print(json.dumps([
 """
 READ_WANDB = """
 import json, wandb
-wandb.finish()
+wandb.teardown()  # it has written all when its own process has ended
 from wandb.proto import wandb_internal_pb2
 (file,) = Path(sys.argv[5]).rglob("*.wandb")  # pieces of 32 KiB, of records with 7 bytes before each part of one
 data, at, whole, steps, run = file.read_bytes(), 7, b"", [], None
