@@ -306,7 +306,7 @@ def _text(text: str) -> Any:
 
 
 class StepBar:
-    """A bar of steps on stderr, for terminals; `shows` is false where there is none."""
+    """A bar of steps on stderr, or a count of seconds, for terminals; `shows` is false where there is none."""
 
     def __init__(self) -> None:
         self.shows = sys.stderr.isatty()
@@ -315,7 +315,8 @@ class StepBar:
 
     def update(self, step: int, total: int, text: str, left_s: float | None = None) -> None:
         """`step` of `total` are done, and the others take so long."""
-        if self._bar is None:
+        if self._task is None:
+            self.end()
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
             columns = (BarColumn(bar_width=24), MofNCompleteColumn())
@@ -326,11 +327,23 @@ class StepBar:
         left = "" if left_s is None else f"{_duration(left_s)} left"
         self._bar.update(self._task, completed=step, description=visible(text), left=left)
 
+    def wait(self) -> None:
+        """Count the seconds of what has just been said, so that it is seen to go on."""
+        if not self.shows:
+            return
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self.end()
+        columns = (TextColumn("          "), SpinnerColumn(), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=_console(err=True), transient=True)
+        self._bar.start()
+        self._bar.add_task("")
+
     def end(self) -> None:
         """Take it away, so that lines can be printed."""
         if self._bar is not None:
             self._bar.stop()
-            self._bar = None
+            self._bar = self._task = None
 
 
 def _duration(seconds: float) -> str:

@@ -36,9 +36,10 @@ class ConsoleReporter:
         self._bar.end()
 
     def stage(self, text: str) -> None:
-        """Print a line with the seconds since the start."""
+        """Print a line with the seconds since the start; on a terminal seconds are counted until the next one."""
         self._bar.end()
         say(f"{time.monotonic() - self._began_s:6.1f} s  {text}", err=True)
+        self._bar.wait()
 
     def say(self, message: str, *, level: Level = "info", data: Mapping[str, Any] | None = None) -> None:
         """Print a line; a warning says that it is one."""

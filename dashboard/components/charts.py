@@ -72,7 +72,7 @@ def line(
     xs = _across(at_ms)
     parts = [_grid(axis)]
     parts += [_band(number, xs, one.low, one.high, axis) for number, one in enumerate(series) if one.low and one.high]
-    parts += [_stroke(number, _paths(xs, one.values, axis)) for number, one in enumerate(series)]
+    parts += [_drawn(number, xs, one.values, axis) for number, one in enumerate(series)]
     parts += [drawn_level(level, axis) for level in levels]
     parts += drawn_moments(moments, at_ms[0], at_ms[-1])
     legend = _legend([*_keys(series), *keys_of_marks(levels, moments, form)])
@@ -93,7 +93,7 @@ def area(label: str, at_ms: Sequence[float], series: Sequence[Series], form: For
     parts = [_grid(axis)]
     for number, (low, high) in enumerate(layers):
         parts.append(_band(number, xs, low, high, axis, kind="layer"))
-        parts.append(_stroke(number, _paths(xs, high, axis)))
+        parts.append(_drawn(number, xs, high, axis))
     legend = _legend(_keys(series))
     return _figure(label, _plot(parts, xs, at_ms, series, form), axis, at_ms, series, form, legend)
 
@@ -186,9 +186,7 @@ def spark(label: str, values: Values) -> Markup:
     xs = [number * WIDTH / (len(values) - 1) for number in range(len(values))]
     return Markup(
         '<svg class="spark" viewBox="0 -4 1000 108" preserveAspectRatio="none" role="img" aria-label="{}">{}{}</svg>'
-    ).format(
-        label, _band(0, xs, [axis.low] * len(values), values, axis, kind="layer"), _stroke(0, _paths(xs, values, axis))
-    )
+    ).format(label, _band(0, xs, [axis.low] * len(values), values, axis, kind="layer"), _drawn(0, xs, values, axis))
 
 
 def gauge(label: str, share: float | None, said: str, *, mark: float | None = None, kind: str = "") -> Markup:
@@ -224,20 +222,18 @@ def _across(at_ms: Sequence[float]) -> list[float]:
     return [(at - first) / span * WIDTH for at in at_ms]
 
 
-def _paths(xs: Sequence[float], values: Values, axis: Axis) -> str:
-    """The commands of a path with a gap where nothing is known; a point alone is a dot."""
-    found, pen_down = [], False
-    for number, (x, value) in enumerate(zip(xs, values, strict=True)):
+def _drawn(number: int, xs: Sequence[float], values: Values, axis: Axis) -> Markup:
+    """A line with a gap where nothing is known, and a dot for each point that stands alone between two gaps."""
+    pieces: list[list[str]] = [[]]
+    for x, value in zip(xs, values, strict=True):
         if value is None:
-            pen_down = False
-            continue
-        y = HEIGHT - axis.place(value, HEIGHT)
-        found.append(f"{'L' if pen_down else 'M'}{x:.1f},{y:.2f}")
-        alone = not pen_down and (number + 1 == len(values) or values[number + 1] is None)
-        if alone:
-            found.append("h.01")
-        pen_down = True
-    return "".join(found)
+            pieces.append([])
+        else:
+            pieces[-1].append(f"{x:.1f},{HEIGHT - axis.place(value, HEIGHT):.2f}")
+    lines = "".join(f"M{'L'.join(piece)}" for piece in pieces if len(piece) > 1)
+    dots = "".join(f"M{piece[0]}h.01" for piece in pieces if len(piece) == 1)
+    drawn = Markup('<path class="stroke s{} d{}" d="{}"/>').format(_colour(number), number % 4, lines)
+    return drawn + Markup('<path class="stroke dots s{}" d="{}"/>').format(_colour(number), dots) if dots else drawn
 
 
 def _band(
@@ -257,10 +253,6 @@ def _band(
             back = "L".join(f"{x:.1f},{bottom:.2f}" for x, bottom, _ in reversed(piece))
             commands.append(f"M{there}L{back}Z")
     return Markup('<path class="{} s{}" d="{}"/>').format(kind, _colour(number), "".join(commands))
-
-
-def _stroke(number: int, commands: str) -> Markup:
-    return Markup('<path class="stroke s{} d{}" d="{}"/>').format(_colour(number), number % 4, commands)
 
 
 def _grid(axis: Axis) -> Markup:

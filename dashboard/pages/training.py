@@ -34,6 +34,8 @@ STATUSES = {
     "cancelled": "quiet",
 }
 """How the badge of a job's status looks."""
+HYPERPARAMETERS = {"n_epochs": "Epochs"}
+"""What they are called where their names without lines are none that people use."""
 ENDED = ("succeeded", "failed", "cancelled")
 DONE = {"cancel": "cancelled", "pause": "paused", "resume": "resumed"}
 LEVELS = {"warn": "warn", "error": "bad"}
@@ -122,6 +124,10 @@ async def job_view(request: Request) -> Mapping[str, Any]:
         "has_ended": job["status"] in ENDED,
         "step": curve["steps"][-1] if curve["steps"] else None,
         "steps": curve["total_steps"] or quoted.get("steps"),
+        "hyperparameters": [
+            (HYPERPARAMETERS.get(name) or name.replace("_", " "), value)
+            for name, value in job["hyperparameters"].items()
+        ],
         "curves": _curves(curve),
         "is_thinned": curve["is_thinned"],
         "quote": quoted,

@@ -77,7 +77,7 @@ def usage_items(known: Known) -> Iterator[Item]:
                 "watch",
                 f"{line.tenant} {line.model}",
                 f"{many(line.unmetered, 'attempt')} of {line.tenant} on {line.model} in the last {DAYS} days ended "
-                "without a count of their tokens",
+                "without a count of tokens",
                 "look which processes or engines died; correct what the engine's own log knows",
                 "switchyard ledger reconcile",
                 "/cost",

@@ -224,7 +224,7 @@ UNPRICED = _gauge(
 UNSETTLED = _gauge(
     "usage_unsettled_attempts",
     "",
-    "Attempts of today (UTC) that an engine worked on and of which nobody knows the tokens.",
+    "Attempts of today (UTC) that an engine worked on and of which nobody knows the tokens, but what clients left.",
     "fleet",
 )
 GAP = _gauge(

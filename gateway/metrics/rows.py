@@ -6,6 +6,7 @@ from bisect import bisect_left
 from typing import NamedTuple
 
 from gateway.api.respond import Respond
+from gateway.errors import ApiError, NotWanted
 from gateway.handoffs import CLIENT_GONE_STATUS, Endpoint
 from gateway.metrics.counts import CountedRow
 from gateway.metrics.layout import (
@@ -42,7 +43,6 @@ _KNOWN = {
 }
 OUTCOME_OF = tuple(_KNOWN.get(status, FAILED) for status in range(1_000))
 """By status."""
-KEY_IS_OVER = 401
 EMPTY = (0,) * WIDTH
 # Plain numbers: to look up a field of a named tuple costs as much as to raise a number.
 TTFT_SUM, INTER_TOKEN_SUM, OVERHEAD_SUM, TOOK_SUM = (block.at for block in (TTFT, INTER_TOKEN, OVERHEAD, TOOK))
@@ -58,9 +58,13 @@ class _Key(NamedTuple):
     """Public name of what answered, which has the version."""
 
 
-def _of_stream(ended: Respond) -> int:
-    """Of one that has begun and ended with an error: for want of a valid key, which is nobody's fault, or broken."""
-    return REFUSED if ended.error is not None and ended.error.status == KEY_IS_OVER else BROKEN_OFF
+def _of_stream(error: ApiError) -> int:
+    """Of one that has begun and ended with an error: by its tenant's doing (a cancelled response, a key that is over),
+    or broken off, which is a fault of ours.
+    """
+    if isinstance(error, NotWanted):
+        return CLIENT_ABORTED
+    return OUTCOME_OF[error.status] if error.status < 500 else BROKEN_OFF
 
 
 class Rows:
@@ -90,8 +94,8 @@ class Rows:
             row = self._rows[key]
         except KeyError:
             row = self._new(key)
-        well = ended.error is None
-        row[OUTCOME_OF[status] if well or status != 200 else _of_stream(ended)] += 1
+        well = (error := ended.error) is None
+        row[OUTCOME_OF[status] if error is None or status != 200 else _of_stream(error)] += 1
         row[TOOK_SUM] += took_s
         row[TOOK_1 + bisect_left(LONG_S, took_s)] += 1
         if attempt is None:

@@ -1,13 +1,16 @@
-"""Usage that is not closed: attempts that nobody is charged for as they had no price, or whose tokens nobody knows."""
+"""Usage that is not closed: attempts that nobody is charged for as they had no price, or whose tokens nobody knows,
+though their client had not left.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
 from registry.db import Database
 from registry.ledger.rows import USAGE_DAYS
+from registry.ledger.usage_days import LEFT
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class OpenUsage:
 def open_usage(db: Database, since_day: int) -> list[OpenUsage]:
     """By tenant and model, of the UTC days from that one on, by their sums; none where both are 0."""
     days = USAGE_DAYS.c
-    sums = (func.sum(days.unpriced), func.sum(days.unmetered))
+    sums = (func.sum(days.unpriced), func.sum(case((days.outcome.in_(LEFT), 0), else_=days.unmetered)))
     query = (
         select(days.tenant, days.served_model, *sums)
         .where(days.day >= since_day, (days.unpriced != 0) | (days.unmetered != 0))

@@ -48,6 +48,8 @@ BILLED = ("ok", "client_aborted", "key_revoked")
 """Outcomes that a tenant pays for. What failed on our side is free, whatever the engine has counted."""
 UNTOUCHED = ("rejected", "load_failed")
 """Outcomes of attempts that no engine has worked on."""
+LEFT = ("client_aborted", "key_revoked")
+"""Outcomes of attempts that ended with their client: that nobody knows their tokens is nobody's fault."""
 ENGINE = func.coalesce(USAGE.c.engine_id, USAGE.c.engine)
 """Of a usage row: the engine's id, or its URL in rows from before there was one."""
 CORRECTIONS = "corrections"

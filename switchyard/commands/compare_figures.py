@@ -104,9 +104,12 @@ def items_of(
 
 def _preference_item(found: Preference) -> Item:
     """Shares of conversations that each side wins. The interval of their difference is the sequence, of the share of
-    decided ones that there are: so it says "better" exactly if the sequence does, however often one looks.
+    decided ones that there are: so it says "better" exactly if the sequence does, however often one looks. Of ties
+    alone there is none: nothing times anything would be a difference of 0, for certain.
     """
     a, b = found.a_wins / found.units, found.b_wins / found.units
+    if a + b == 0:
+        return Item(PREFERENCE, a, b, b - a, None, None, None, found.units, found.units)
     low, high = ((a + b) * (2 * end - 1) for end in (found.low, found.high))
     return Item(PREFERENCE, a, b, b - a, low, high, None, found.units, found.units)
 

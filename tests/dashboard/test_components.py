@@ -98,8 +98,11 @@ def test_a_chart_has_its_figures_as_a_table_and_gaps_where_nothing_is_known() ->
     chart = charts.line("Latency", AT_MS, lines, figures.ms)
     path = re.search(r'class="stroke s0 d0" d="([^"]+)"', chart.partition('class="plot"')[2])
     assert path is not None
-    assert path[1].count("M") == 2, "the pen is lifted over the gap"
-    assert "h.01" in path[1], "a point alone is a dot"
+    assert path[1].count("M") == 1, "from the gap on"
+    dots = re.search(r'class="stroke dots s0" d="([^"]+)"', chart)
+    assert dots is not None, "a point alone is a dot that can be seen"
+    assert dots[1].count("h.01") == 1
+    assert "dots s1" not in chart
     assert 'class="stroke s1 d1"' in chart, "the second line is dashed: colour is not alone"
     assert "1970-01-01 00:03:00 UTC 3 ms 5 ms" in seen(chart)
     assert "style=" not in chart

@@ -46,7 +46,14 @@ def worker(stack: Stack) -> Iterator[FakeWorker]:
 
 def order(stack: Stack, tenant: str = "acme") -> TrainingJob:
     return stack.house.registry.training.create(
-        JobOrder(tenant=tenant, model="tiny", base="tiny", training_file="file-1", metadata={"why": "a <b>test</b>"})
+        JobOrder(
+            tenant=tenant,
+            model="tiny",
+            base="tiny",
+            training_file="file-1",
+            hyperparameters={"n_epochs": 3, "batch_size": "auto"},
+            metadata={"why": "a <b>test</b>"},
+        )
     )
 
 
@@ -76,6 +83,13 @@ def test_a_running_job_shows_its_curves_its_quote_and_what_was_found_in_its_data
     assert "a <b>test</b>" in text
     assert "<copies>" not in html
     assert text.count("Cancel the job") == 2  # what asks, and what does it
+
+
+def test_a_job_that_nobody_has_read_yet_shows_what_was_ordered(operator: Visitor, stack: Stack) -> None:
+    text = seen(operator.page(f"/training/jobs/{order(stack).id}"))
+    assert "Step – " in text
+    assert "– of" not in text, "nobody knows yet how many there will be"
+    assert "Epochs 3 batch size auto" in text
 
 
 def test_a_job_that_succeeded_shows_quote_against_truth_and_what_it_became(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.api.admin.quiet_books import reasons_in_books
 from registry.days import day_number
 from registry.db import now_ms
+from registry.ledger.refusals import Refused
 from registry.limits.spending_days import spending_days
 from registry.names import parse_ref
 from tests.support.admin_calls import Admin
@@ -57,6 +60,17 @@ def test_refusals_and_that_nobody_asks_are_told(shop: House) -> None:
     found = [*reasons_in_books(shop.registry, parse_ref("acme/answers"), catalog)]
     assert [one.sentence for one in found] == ["Nobody has asked it in the last 7 days."]
     assert found[0].remedy.endswith("switchyard tenants map acme NAME answers")
+
+
+def test_of_refusals_only_those_by_limits_are_a_matter_of_limits(shop: House) -> None:
+    limited = Refused(day_number(now_ms()), "acme", "key-1", "acme/triage@1.0", "tenant:acme", "daily_dollars")
+    wrong = replace(limited, scope="", reason="unsupported_by_engine")
+    shop.registry.refusals.add({limited: 2, wrong: 5})
+    remedies = {one.sentence: one.remedy for one in reasons_in_books(shop.registry, TRIAGE, shop.registry.catalog())}
+    by_limit = remedies["Requests were refused in the last 7 days: 2 by daily_dollars."]
+    by_code = remedies["Requests were refused in the last 7 days: 5 by unsupported_by_engine."]
+    assert "limits list" in by_limit
+    assert "limits" not in by_code
 
 
 def test_the_command_says_what_stands_in_the_way(

@@ -15,6 +15,7 @@ from gateway.attention.all import SOURCES, attention_of
 from gateway.attention.item import KINDS, Item, Known
 from registry.db import now_ms
 from registry.experiments.infos import Decision
+from registry.ledger.today import faults_between
 from registry.names import parse_ref
 from registry.prices.baseline_writing import Facts
 from registry.training.jobs import JobOrder
@@ -198,6 +199,16 @@ def test_usage_without_a_price_or_a_count_is_told_for_seven_days(shop: House) ->
     shop.registry.tariffs.add("base:tiny", input_dollars="1", output_dollars="1", source="a list")
     assert set(found(shop)) == {"usage_unsettled"}, "of what has a price by now nothing is to be decided"
     assert found(shop, later_ms=7 * DAY_MS) == {}
+
+
+@pytest.mark.parametrize("outcome", ["client_aborted", "key_revoked"])
+def test_that_a_client_left_before_its_first_token_is_nothing_to_decide(shop: House, outcome: str) -> None:
+    at_ms = now_ms()
+    left = {"outcome": outcome, "cached_tokens": None, "completion_tokens": None, "usage_source": "estimated"}
+    shop.registry.tariffs.add("base:tiny", input_dollars="1", output_dollars="1", source="a list")
+    shop.registry.ledger.record([usage_row("1-1", started_at_ms=at_ms, finished_at_ms=at_ms, cost_nano=1, **left)])
+    assert found(shop) == {}
+    assert faults_between(shop.registry.db, at_ms, at_ms + 1).unsettled == 0
 
 
 def test_that_nothing_has_a_price_yet_is_told_once_and_as_no_emergency(shop: House) -> None:

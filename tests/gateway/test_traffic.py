@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import EngineFailed
+from gateway.errors import ApiError, BadRequest, EngineFailed, NotWanted, Unauthenticated
 from gateway.metrics import families
 from gateway.metrics.counts import AskTraffic, Counted, CountedRow
 from gateway.metrics.layout import (
@@ -87,6 +87,20 @@ def test_a_stream_that_ends_with_an_error_was_broken_off() -> None:
     rows.answered("chat", ended(error=EngineFailed("x"), streams=True, first_byte_s=0.1, attempt=Booked()), 0.1)
     whole = dense(rows.take_rows()[0])
     assert (whole[OK], whole[BROKEN_OFF], sum(INTER_TOKEN.counts(whole))) == (0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (NotWanted("cancelled", code="response_cancelled"), "client_aborted"),
+        (Unauthenticated("revoked", code="revoked_api_key"), "refused"),
+        (BadRequest("the engine takes no such prompt"), "refused"),
+    ],
+)
+def test_an_answer_that_had_begun_and_that_its_tenant_ended_is_no_fault(error: ApiError, outcome: str) -> None:
+    rows = Rows()
+    rows.answered("responses", ended(error=error, attempt=Booked()), 0.1)
+    assert OUTCOMES[dense(rows.take_rows()[0]).index(1)] == outcome
 
 
 def test_many_tenants_at_once_make_no_more_rows_and_no_request_is_lost() -> None:

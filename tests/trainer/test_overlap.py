@@ -130,7 +130,8 @@ def test_without_heldout_rows_a_share_is_held_out_and_said(tmp_path: Path) -> No
     sets = sets_of(tmp_path, TRAIN)
     assert (sets.train.rows, sets.heldout.rows, sets.overlap.seen) == (85, 15, 0)
     assert said(sets) == [
-        "no data.heldout: 15 of 100 rows are held out (seed 0; rows with nearly the same prompt stay together)"
+        "no held-out rows were given: 15 of 100 rows are held out "
+        "(seed 0; rows with nearly the same prompt stay together)"
     ]
     lines = {example.line for example in sets.heldout.examples}
     assert {example.line for example in sets_of(tmp_path, TRAIN).heldout.examples} == lines

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -109,4 +110,19 @@ def test_progress_on_a_terminal_is_a_bar_that_goes_away(monkeypatch: pytest.Monk
         reporter.metrics(StepMetrics(1, 2, full_valid_loss=0.7))
         reporter.metrics(StepMetrics(2, 2, 0.5))
         reporter.stage("evaluating")
-    assert text.getvalue().splitlines()[-1].endswith("evaluating")
+    written = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in text.getvalue().splitlines()]
+    (at,) = (number for number, line in enumerate(written) if line.endswith("evaluating"))
+    assert not any("2/2" in line for line in written[at:])
+
+
+def test_on_a_terminal_the_seconds_of_a_stage_are_counted_until_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = Terminal()
+    monkeypatch.setattr(sys, "stderr", text)
+    with ConsoleReporter() as reporter:
+        reporter.stage("importing torch")
+        assert re.search(r"0:0\d:\d\d", text.getvalue().partition("importing torch")[2])
+        reporter.stage("training")
+        reporter.metrics(StepMetrics(1, 2, 0.5))
+        assert "loss 0.500" in text.getvalue(), "a bar takes its place"
+    erased = "\x1b[2K"
+    assert text.getvalue().rstrip("\n").endswith(erased)

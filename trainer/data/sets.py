@@ -74,7 +74,8 @@ def _held_out(parts: Split, hold_out: HoldOut) -> Iterator[Finding]:
     held, total = parts.heldout.rows, parts.train.rows + parts.heldout.rows
     prompt = "nearly the same prompt" if parts.apart else "the same prompt"
     text = (
-        f"no data.heldout: {held} of {total} rows are held out (seed {hold_out.seed}; rows with {prompt} stay together)"
+        f"no held-out rows were given: {held} of {total} rows are held out "
+        f"(seed {hold_out.seed}; rows with {prompt} stay together)"
     )
     yield finding("info", "held_out", text)
     if not parts.apart:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from registry.catalog.snapshot import Catalog
@@ -10,12 +10,15 @@ from registry.days import day_number, when
 from registry.db import now_ms
 from registry.ledger.adapter_traffic import adapter_traffic
 from registry.limits.budget_report import report_budgets
+from registry.limits.store import FIELDS, SPOKEN
 from registry.names import AdapterRef
 from registry.prices.unpriced import unpriced_models
 from registry.service import Registry
 
 DAYS = 7
 """Refusals and requests are of so many UTC days, today's too."""
+LIMITS = frozenset(SPOKEN.get(field, field) for field in FIELDS)
+"""Reasons of refusals that are limits; all others are codes of errors."""
 
 
 class Reason(NamedTuple):
@@ -39,13 +42,7 @@ def reasons_in_books(registry: Registry, ref: AdapterRef, catalog: Catalog) -> I
             )
     yield from _of_price(ref, catalog, scopes)
     traffic = adapter_traffic(registry.db, ref.tenant, ref.adapter, day_number(now_ms()) - DAYS + 1)
-    if traffic.refused:
-        reasons = ", ".join(f"{count} by {reason}" for reason, count in sorted(traffic.refused.items()))
-        yield Reason(
-            "warn",
-            f"Requests were refused in the last {DAYS} days: {reasons}.",
-            "switchyard limits list has the limits.",
-        )
+    yield from _of_refusals(traffic.refused)
     if not traffic.attempts:
         yield Reason(
             "info",
@@ -53,6 +50,21 @@ def reasons_in_books(registry: Registry, ref: AdapterRef, catalog: Catalog) -> I
             f"Send its name as `model`, or map the one that clients send: switchyard tenants map {ref.tenant} NAME "
             f"{ref.adapter}",
         )
+
+
+def _of_refusals(refused: Mapping[str, int]) -> Iterator[Reason]:
+    """Those by limits, and those for what they were, which no limit would mend."""
+    for by_limit, remedy in (
+        (True, "switchyard limits list has the limits."),
+        (
+            False,
+            "Each was told what to change; their lines in the gateway's log have the code as `error`, and the key.",
+        ),
+    ):
+        counts = {reason: count for reason, count in sorted(refused.items()) if (reason in LIMITS) is by_limit}
+        if counts:
+            reasons = ", ".join(f"{count} by {reason}" for reason, count in counts.items())
+            yield Reason("warn", f"Requests were refused in the last {DAYS} days: {reasons}.", remedy)
 
 
 def _of_price(ref: AdapterRef, catalog: Catalog, scopes: tuple[str, ...]) -> Iterator[Reason]:

@@ -86,6 +86,8 @@ def test_a_judge_at_the_gateway_that_always_says_a_finds_ties_and_no_winner(
     assert (preference["low"], preference["high"], preference["evidence"]) == (0.0, 1.0, 1.0)
     assert preference["text"] == "neither is preferred: all pairs are ties"
     assert preference["decided_after"] is None
+    line = next(item for item in found["items"] if item["metric"] == "preference")
+    assert (line["low"], line["high"]) == (None, None), "of ties alone nothing is known, least of all that it is 0"
     assert (found["judging"]["flipped"], found["judging"]["first_preferred"]) == (1.0, 1.0)
     assert found["judge_spent"]["requests"] == 24, "both orders of every pair"
 
