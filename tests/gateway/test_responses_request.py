@@ -300,6 +300,15 @@ def test_a_response_is_kept_unless_it_is_not_to_be() -> None:
     assert (going_on.store, going_on.previous_id) == (False, "resp_1")
 
 
+@pytest.mark.parametrize("named", ["conv_1", {"id": "conv_1"}])
+def test_a_conversation_is_named_by_its_id_alone_or_in_an_object(named: Any) -> None:
+    request = asked(conversation=named)
+    assert request.keeping is not None
+    assert (request.keeping.conversation_id, request.conversation_id) == ("conv_1", "conv_1")
+    assert b'"conversation":{"id":"conv_1"}' in request.echo
+    assert asked(conversation=named, metadata={"conversation_id": "ours"}).conversation_id == "ours"
+
+
 def test_a_kept_item_may_stand_in_the_input_by_its_id() -> None:
     output, other = f"msg_{'a' * 32}00", "msg_of_another_vendor"
     request = asked(input=[{"id": output}, {"type": "item_reference", "id": other}, USER])
