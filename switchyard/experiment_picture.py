@@ -40,12 +40,16 @@ def picture(sequences: Mapping[str, Sequence[Point]], title: str, caption: Capti
     figure = Figure(figsize=INCHES, layout="constrained")
     axes = figure.add_subplot()
     for arm, points in sequences.items():
-        units = [one.units for one in points]
-        (line,) = axes.plot(units, [one.estimate for one in points], label=f"{arm}, {caption.sure}")
-        axes.fill_between(
-            units, [one.low for one in points], [one.high for one in points], color=line.get_color(), alpha=0.2
-        )
+        units, label = [one.units for one in points], f"{arm}, {caption.sure}"
+        estimates, lows, highs = zip(*((one.estimate, one.low, one.high) for one in points), strict=True)
+        if len(points) == 1:  # the first look, which may have decided, makes no line
+            below, above = estimates[0] - lows[0], highs[0] - estimates[0]
+            axes.errorbar(units, estimates, yerr=[[below], [above]], fmt="o", capsize=4, label=label)
+            continue
+        (line,) = axes.plot(units, estimates, label=label)
+        axes.fill_between(units, lows, highs, color=line.get_color(), alpha=0.2)
     axes.axhline(0.0, color="black", linewidth=0.8)
+    axes.locator_params(axis="x", integer=True)
     if caption.margin:
         axes.axhline(
             caption.margin, color="black", linewidth=0.8, linestyle="dashed", label=f"margin, {caption.margin:+g}"

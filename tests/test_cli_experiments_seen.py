@@ -10,6 +10,8 @@ import pytest
 from gateway.experiments.analyst import step
 from gateway.experiments.deciding import Decider
 from registry.service import Registry
+from switchyard.experiment_picture import Caption, picture
+from switchyard.sequence_plot import Point
 from tests.support.adapter_folders import lora_tensors, write_adapter
 from tests.support.cli_runner import Run, done, run, tiny_base
 from tests.support.experiment_parts import Traffic, begun, carried_out
@@ -75,6 +77,13 @@ def test_status_says_in_words_what_is_known_and_what_happened(rolled_back: Traff
 def test_status_draws_the_sequence(rolled_back: Traffic, done: Run, tmp_path: Path, name: str, begins: bytes) -> None:
     done("experiments", "status", "1", "--plot", tmp_path / name)
     assert (tmp_path / name).read_bytes().startswith(begins)
+
+
+def test_a_picture_of_the_first_look_alone_has_its_interval() -> None:
+    first = {"1.1": [Point(201, -0.99, -1.0, -0.92)]}
+    drawn = picture(first, "first", Caption("solved", "higher", 0.0, "95 %, any time"), "svg").decode()
+    assert 'id="LineCollection_1"' in drawn, "the interval of errorbar"
+    assert "PolyCollection" not in drawn, "a band of no width"
 
 
 def test_a_picture_of_another_kind_is_refused(rolled_back: Traffic, run: Run) -> None:

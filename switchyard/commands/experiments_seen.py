@@ -59,7 +59,10 @@ def _draw(seen: Outlook, file: Path) -> None:
     form, info, told = form_of(file), seen.info, seen.sequence
     sequences = {arm: points for arm in info.plan.treatments if (points := points_of(seen, arm))}
     if not sequences:
-        raise InvalidInput("plot has nothing to show yet: too few units are judged; look again later", param="plot")
+        raise InvalidInput(
+            "plot has nothing to show yet: the sequence begins with 200 judged units of two arms; look again later",
+            param="plot",
+        )
     sure = f"{100 * told.sure:.6g} %, any time"
     title = f"{info.adapter}@{info.alias}: {' and '.join(info.plan.treatments)} less {info.plan.arms[0]}"
     try:

@@ -277,6 +277,21 @@ def test_a_sequence_is_drawn_in_points_with_its_margin_and_without_intervals_tha
     assert (points(None), points(0.0), signed_percent(-0.123)) == ("–", "0 points", "−12.3 %")
 
 
+def test_a_first_look_which_may_have_decided_is_drawn_as_its_interval() -> None:
+    told = {
+        "metric": "solved",
+        "unit": "points",
+        "direction": "higher",
+        "margin": 0.0,
+        "sure": 0.95,
+        "looks": {"1.1": looks((40, 0.0, None, None), (201, -0.99, -1.0, -0.92)), "1.2": []},
+    }
+    drawn = str(sequence(told, {"control": "1.0"}))
+    assert "begins with 200 units" not in drawn
+    assert "−99 points" in drawn
+    assert drawn.count('class="interval"') == 1
+
+
 def test_what_is_not_as_it_should_be_is_said_so_and_not_as_if_it_was() -> None:
     def told(*, acts: bool) -> list[tuple[str, str]]:
         log_e = 9.3 if acts else 0.7

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dashboard.components import charts, figures
-from dashboard.components.charts import Across, Series
+from dashboard.components.charts import Across, Bar, Series
 from dashboard.components.figures import Form
 from dashboard.components.marks import Level
 from dashboard.components.tables import TableAddress, page_from_api
@@ -125,8 +125,11 @@ def sequence(told: Mapping[str, Any], plan: Mapping[str, Any]) -> Markup:
     """The primary metric's difference with its band and its margin, over units."""
     looks: Mapping[str, Sequence[Mapping[str, Any]]] = told["looks"]
     units = sorted({look["units"] for of_arm in looks.values() for look in of_arm if _is_told(look, of_arm[-1])})
-    if len(units) < 2:
+    if not units:
         return charts.nothing("Too few units are judged yet: the sequence begins with 200 units of two arms.")
+    form = form_of_unit(told["unit"])
+    if len(units) == 1:
+        return _first_look(looks, plan["control"], form)
     series = []
     for arm, of_arm in looks.items():
         known = {look["units"]: look for look in of_arm if _is_told(look, of_arm[-1])}
@@ -137,7 +140,18 @@ def sequence(told: Mapping[str, Any], plan: Mapping[str, Any]) -> Markup:
     levels = [Level("margin: as much worse as it may be", told["margin"])] if told["margin"] else []
     sure = f"what it lies between in {figures.percent(told['sure'])} of experiments at any time"
     label = f"Difference of {told['metric']} to the control, {told['direction']} is better, with {sure}"
-    return charts.line(label, units, series, form_of_unit(told["unit"]), levels=levels, across=UNITS)
+    return charts.line(label, units, series, form, levels=levels, across=UNITS)
+
+
+def _first_look(looks: Mapping[str, Sequence[Mapping[str, Any]]], control: str, form: Form) -> Markup:
+    """One look makes no line, and may have decided all the same."""
+    rows = [
+        Bar(f"{arm} less {control}", look["estimate"], low=look["low"], high=look["high"], note="at the first look")
+        for arm, of_arm in looks.items()
+        for look in of_arm
+        if _is_told(look, of_arm[-1])
+    ]
+    return charts.bars("Difference to the control, at the first look", rows, form)
 
 
 def _is_told(look: Mapping[str, Any], newest: Mapping[str, Any]) -> bool:
