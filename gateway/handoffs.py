@@ -39,10 +39,20 @@ class Target(NamedTuple):
     """To whom some of the alias's requests are copied."""
     checks: AnswerChecks | None = None
     """What is looked for in the adapter's answers."""
-    arms: Sequence[tuple[int, Arm]] = ()
-    """Of its split, each behind the bucket at which its own end: `SplitEntry.ranges`, made once for a catalog."""
+    draw: Draw | None = None
+    """How its split chooses, made once for a catalog; `None` when it has none."""
     unassigned: Arm | None = None
     """What answers where no split chooses: there is none, or an experiment that not all are in."""
+
+
+Within = tuple[int, frozenset[str], Sequence[tuple[str, frozenset[str]]], bytes, int]
+"""Who is in the experiment of a split: buckets of its audience; ids of keys, empty for all; values that metadata must
+have; what is hashed before a unit that may be held out, and in how many buckets one is.
+"""
+Draw = tuple[bytes, Sequence[tuple[int, "Arm"]], Within | None]
+"""How a split chooses: what is hashed before a unit; its arms, each behind the bucket at which its own end; and who is
+in it, `None`: all. Plain tuples, which are taken apart in one go.
+"""
 
 
 UnitSource = Literal["header", "stored", "conversation_id", "first_turn", "prompt", "end_user", "request", "window"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
+from gateway.handoffs import Arm, Draw
 from registry.catalog.snapshot import SplitPolicy
 from registry.short_digest import sha256
 from registry.splits.ranges import FULL_WEIGHT
@@ -13,8 +14,6 @@ from registry.splits.ranges import FULL_WEIGHT
 BUCKETS = FULL_WEIGHT
 HASH_BYTES = 16
 _FIRST = struct.Struct(">Q").unpack_from
-_WORDS = struct.Struct(">QQQQ").unpack
-"""Of a digest: its first decides on the arm, the third on the audience, so that neither says anything of the other."""
 A = TypeVar("A")
 
 
@@ -38,36 +37,12 @@ def choose(ranges: Sequence[tuple[int, A]], bucket: int) -> A:
     raise ValueError(f"no arm has bucket {bucket}")
 
 
-def placed(
-    salt: bytes,
-    ranges: Sequence[tuple[int, A]],
-    unit: str,
-    policy: SplitPolicy | None = None,
-    key_id: str = "",
-    metadata: Mapping[str, str | None] | None = None,
-) -> tuple[A, str] | None:
-    """The arm of a unit, and its hash in hexadecimal digits; `None` where the policy's experiment is not for all, and a
-    request of the unit, by this key and with this metadata, is not in it.
-
-    It is `hash_of`, `bucket_of` and `choose` in one, as every request of a split is asked this.
+def draw_of(salt: bytes, arms: Sequence[tuple[int, Arm]], policy: SplitPolicy | None = None) -> Draw:
+    """How a split of this salt chooses from arms that are each behind the bucket at which its own end, if it is that of
+    an experiment as the policy says.
     """
-    named = b"\0" + unit.encode("utf-8", "surrogatepass")
-    digest = sha256(salt + named).digest()
-    for_arm, _, for_audience, _ = _WORDS(digest)
+    within = None
     if policy is not None and not policy.for_all:
-        if for_audience % BUCKETS >= policy.audience or (policy.keys and key_id not in policy.keys):
-            return None
-        if policy.metadata and not _has(metadata or {}, policy):
-            return None
         held_salt, held_out = policy.holdout
-        if held_out and _FIRST(sha256(held_salt + named).digest())[0] % BUCKETS < held_out:
-            return None
-    bucket = for_arm % BUCKETS
-    for until, arm in ranges:
-        if bucket < until:
-            return arm, digest[:HASH_BYTES].hex()
-    raise ValueError(f"no arm has bucket {bucket}")
-
-
-def _has(metadata: Mapping[str, str | None], policy: SplitPolicy) -> bool:
-    return all(metadata.get(key) in values for key, values in policy.metadata)
+        within = policy.audience, policy.keys, policy.metadata, held_salt + b"\0", held_out
+    return salt + b"\0", arms, within

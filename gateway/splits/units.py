@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from typing import Any, Generic, TypeVar
 
 import orjson
 
-from gateway.handoffs import Call, InferenceRequest, Opening, Unit
+from gateway.handoffs import Call, InferenceRequest, Opening, Unit, UnitSource
 from registry.catalog.snapshot import SplitEntry
 from registry.experiments.windows import name_of
 from registry.short_digest import SHORT_BYTES
@@ -38,11 +39,16 @@ SETTLED = 128
 """Requests that are counted in one go, or fewer: one after the other takes a third of the time that it takes between
 other things.
 """
+APART = ("request", "window")
+"""What a policy takes for units that nobody has to look out for: none is too much of the traffic by itself."""
 COUNTED = 256
 """Units that are counted of each split at once: a unit's count is too low by 1/257 of the traffic at most."""
 FORGET_AT = 20_000
 """Requests after which counts are halved, so that they are of the traffic of today."""
 DIGEST_BYTES = 16
+_unit: Callable[[tuple[str, UnitSource]], Unit] = partial(tuple.__new__, Unit)
+"""A unit by its value and source, without the function that a named tuple is otherwise made by: each request has one.
+"""
 A = TypeVar("A")
 
 
@@ -77,12 +83,10 @@ class _Counts(_Recent[int]):
 
     __slots__ = ()
 
-    def add(self, digests: Iterable[bytes | None]) -> None:
+    def add(self, digests: Iterable[bytes]) -> None:
         """Each once more."""
         new, old = self.new, self.old
         for digest in digests:
-            if digest is None:
-                continue
             found = new.get(digest)
             new[digest] = 1 + (old.get(digest, 0) if found is None else found)
             if len(new) >= REMEMBERED:
@@ -105,19 +109,24 @@ class _Traffic:
     very same messages.
     """
     requests: int = 0
+    """But for those of `uncounted`."""
     counts: dict[Unit, int] = field(default_factory=dict)
-    uncounted: list[tuple[bytes | None, Unit]] = field(default_factory=list)
-    """Of the last requests, what is not counted yet: the digest for `whole`, and the unit for `counts`."""
+    uncounted: list[Unit] = field(default_factory=list)
+    """Of the last requests, what is not in `counts` yet."""
+    uncounted_whole: list[bytes] = field(default_factory=list)
+    """Likewise, what is not in `whole` yet."""
 
     def settle(self) -> None:
         """Count the last requests. Of units, too many are cut down as Misra and Gries do (Finding repeated elements,
         1982), so many requests at once: all lose what the first of those has that there is no room for.
         """
-        uncounted, self.uncounted = self.uncounted, []
-        self.whole.add(digest for digest, _ in uncounted)
-        counts = self.counts
-        for _, unit in uncounted:
+        uncounted, counts = self.uncounted, self.counts
+        self.whole.add(self.uncounted_whole)
+        for unit in uncounted:
             counts[unit] = counts.get(unit, 0) + 1
+        self.requests += len(uncounted)
+        uncounted.clear()
+        self.uncounted_whole.clear()
         if len(counts) > COUNTED:
             lost = sorted(counts.values(), reverse=True)[COUNTED]
             self.counts = {one: count - lost for one, count in counts.items() if count > lost}
@@ -151,35 +160,46 @@ class Units:
     def of(self, call: Call, request: InferenceRequest, split: SplitEntry) -> Unit:
         """The unit of a request whose alias is split."""
         traffic = self._of_last if split is self._last else self._traffic(split)
-        traffic.requests += 1
         policy = split.policy
-        kind = "conversation" if policy is None else policy.unit
-        if kind == "request":
-            return Unit(call.request_id, "request")
-        if policy is not None and kind == "window":
+        if policy is not None and policy.unit in APART:
+            traffic.requests += 1
+            if policy.unit == "request":
+                return Unit(call.request_id, "request")
             return Unit(name_of(call.request_id, policy.window_ms), "window")
-        digest = None
-        if kind == "end_user" and request.user:
-            unit = Unit(request.user, "end_user")
+        if policy is not None and policy.unit == "end_user" and request.user:
+            unit = _unit((request.user, "end_user"))
         elif call.unit_header:
-            unit = Unit(call.unit_header, "header")
+            unit = _unit((call.unit_header, "header"))
         elif request.keeping is not None and request.keeping.unit is not None:
-            unit = Unit(request.keeping.unit, "stored")
+            unit = _unit((request.keeping.unit, "stored"))
         elif request.conversation_id:
-            unit = Unit(request.conversation_id, "conversation_id")
-        elif isinstance(opening := request.opening or opening_of(request), str):
-            unit = Unit(opening, "prompt")
-        elif len(opening) == 1 and opening[0][0] == "user":  # the same as below in one go, as of most requests
-            digest = opening[0][1]
-            unit = Unit(digest.hex(), "first_turn")
+            unit = _unit((request.conversation_id, "conversation_id"))
         else:
-            value, digest = self._conversation(traffic, opening)
-            unit = Unit(value, "first_turn")
+            unit = self._shown(traffic, request)
         uncounted = traffic.uncounted
-        uncounted.append((digest, unit))
+        uncounted.append(unit)
         if len(uncounted) >= SETTLED:
             traffic.settle()
         return unit
+
+    def _shown(self, traffic: _Traffic, request: InferenceRequest) -> Unit:
+        """The unit that a request itself shows."""
+        opening = request.opening
+        if opening is None:
+            messages = request.body.get("messages")
+            if messages is not None and len(messages) == 1:
+                first = messages[0]
+                text = first.get("content")
+                if type(text) is str and first["role"] == "user":  # the same as below in one go, as of most requests
+                    said = f"{request.user or ''}\0user\0{text}".encode("utf-8", "surrogatepass")
+                    hashed = sha256_of_short(said) if len(said) <= SHORT_BYTES else sha256(said)
+                    whole = hashed.digest()[:DIGEST_BYTES]
+                    traffic.uncounted_whole.append(whole)
+                    return _unit((whole.hex(), "first_turn"))
+            opening = opening_of(request)
+        if isinstance(opening, str):
+            return _unit((opening, "prompt"))
+        return _unit((self._conversation(traffic, opening), "first_turn"))
 
     def _traffic(self, split: SplitEntry) -> _Traffic:
         traffic = self._splits.get(split.salt)
@@ -195,9 +215,8 @@ class Units:
         self._last, self._of_last = split, traffic
         return traffic
 
-    def _conversation(self, traffic: _Traffic, ends: Sequence[tuple[str, bytes]]) -> tuple[str, bytes | None]:
-        """The unit of a chat, by what is known of each of its messages, and the digest of all if they end with a
-        user's.
+    def _conversation(self, traffic: _Traffic, ends: Sequence[tuple[str, bytes]]) -> str:
+        """The unit of a chat, by what is known of each of its messages.
 
         A request that goes on from one that was seen here is of its conversation. Else the unit is the shortest
         beginning that ends with a user message and is no preamble. So the first turn decides, whoever sees it, and
@@ -209,12 +228,13 @@ class Units:
             earlier = ends[:-1]
             traffic.settle()
             unit = self._of_earlier(traffic, earlier)
-        digest = whole if last_role == "user" else None
-        if digest and unit is None and whole not in traffic.units.new and whole not in traffic.units.old:
-            return whole.hex(), digest
+        if last_role == "user":
+            traffic.uncounted_whole.append(whole)
+            if unit is None and traffic.units.get(whole) is None:
+                return whole.hex()
         unit = unit or whole.hex()
         traffic.units.put(whole, unit)
-        return unit, digest
+        return unit
 
     def _of_earlier(self, traffic: _Traffic, earlier: Sequence[tuple[str, bytes]]) -> str | None:
         """The unit that a chat has by what is before its last message; `None` if nothing of that is its own."""
@@ -259,14 +279,7 @@ def opening_of(request: InferenceRequest) -> Opening:
     messages = request.body.get("messages")
     if messages is None:
         return _digest_of_prompt(request.user, request.body[request.dialect.prompt_field(request.body)])
-    first = messages[0]
-    text = first.get("content")
-    if type(text) is not str or len(messages) > 1:
-        return _beginnings(request.user, messages)
-    role = first["role"]  # the same in one go, as of most requests
-    said = f"{request.user or ''}\0{role}\0{text}".encode("utf-8", "surrogatepass")
-    hashed = sha256_of_short(said) if len(said) <= SHORT_BYTES else sha256(said)
-    return ((role, hashed.digest()[:DIGEST_BYTES]),)
+    return _beginnings(request.user, messages)
 
 
 def _beginnings(user: str | None, messages: Sequence[Mapping[str, Any]]) -> list[tuple[str, bytes]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.errors import Forbidden, ModelNotFound, Quarantined
 from gateway.handoffs import Arm, Assignment, Principal, Target
+from gateway.splits.assignment import draw_of
 from registry.catalog.snapshot import BaseEntry, Catalog, SplitArm, SplitEntry, VersionEntry
 from registry.errors import InvalidInput
 from registry.names import parse_ref
@@ -69,10 +70,11 @@ def resolve(principal: Principal, model: str, catalog: Catalog) -> Target:
 def _with_arms(target: Target, version: VersionEntry, split: SplitEntry) -> Target:
     """With all arms as requests get them, so that none has to make its own."""
     arms = [(until, _arm(arm, version, Assignment(split.id, arm.name, arm.share))) for until, arm in split.ranges]
+    draw = draw_of(split.salt, arms, split.policy)
     if split.policy is None:
-        return target._replace(arms=arms)
+        return target._replace(draw=draw)
     control = split.policy.control
-    return target._replace(arms=arms, unassigned=Arm(control.public_name, control.base_digest, control.version))
+    return target._replace(draw=draw, unassigned=Arm(control.public_name, control.base_digest, control.version))
 
 
 def _arm(arm: SplitArm, through: VersionEntry, assignment: Assignment) -> Arm:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from gateway.explain import explain
-from gateway.splits.assignment import BUCKETS, bucket_of, choose, hash_of, placed
+from gateway.handoffs import Arm, Target, Unit
+from gateway.splits.assignment import BUCKETS, bucket_of, choose, draw_of, hash_of
+from gateway.steps.assign import assign
 from registry.catalog.snapshot import SplitArm, SplitPolicy
 from registry.experiments.infos import Decision, ExperimentInfo
 from registry.experiments.plan import Plan
@@ -25,6 +27,7 @@ from tests.support.waiting import DEADLINE_S, wait_until
 
 ADAPTER = parse_ref("acme/triage")
 HALF: dict[str, Any] = {"ramp": [{"percent": 50}], "on_win": "ask"}
+CONTROL = Arm("acme/triage@1.0", "sha256:b")
 VECTORS = json.loads((Path(__file__).parent / "assignment_vectors.json").read_text())
 
 
@@ -247,6 +250,17 @@ def test_the_experiment_of_a_running_gateway_ramps_and_ends_by_promotion(lab: St
 def test_a_units_hash_and_bucket_are_these_on_every_machine(vector: dict[str, Any]) -> None:
     unit_hash = hash_of(vector["salt"].encode(), vector["unit"])
     assert (unit_hash.hex(), bucket_of(unit_hash)) == (vector["hash"], vector["bucket"])
+
+
+def placed(
+    salt: bytes, ranges: Sequence[tuple[int, Any]], unit: str, policy: SplitPolicy | None = None
+) -> tuple[Any, str] | None:
+    """What a range stands for that has the unit, and the unit's hash; `None` where the policy leaves it out."""
+    draw = draw_of(salt, ranges, policy)
+    arm, unit_hash = assign(
+        Target("a", None, None, None, None, None, draw=draw, unassigned=CONTROL), Unit(unit, "header")
+    )
+    return None if unit_hash is None else (arm, unit_hash)
 
 
 def test_a_ramp_gives_these_units_these_arms_on_every_machine() -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.splits.assignment import BUCKETS, bucket_of, choose, hash_of, placed
+from gateway.handoffs import Arm, Target, Unit
+from gateway.splits.assignment import BUCKETS, bucket_of, choose, draw_of, hash_of
+from gateway.steps.assign import assign
 from registry.splits.ranges import Ranges, change, lay_out
 from tests.bars.support.experiments import Part
 from tests.live.installation import ROOT
@@ -111,10 +113,12 @@ def _arms(ranges: Ranges) -> Buckets:
 def _clocked() -> float:
     """Microseconds of processor time for one assignment, best of five."""
     ranges, best = lay_out([(0, 5_000), (1, 2_500), (2, 2_500)]), float("inf")
-    units = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(20_000)]
+    arms = [(until, Arm(str(number), "sha256:b")) for until, number in ranges]
+    target = Target("a", None, None, None, None, None, draw=draw_of(b"salt-of-an-experiment", arms))
+    units = [Unit(hashlib.sha256(str(number).encode()).hexdigest(), "header") for number in range(20_000)]
     for _ in range(5):
         began = time.process_time()
         for unit in units:
-            placed(b"salt-of-an-experiment", ranges, unit)
+            assign(target, unit)
         best = min(best, time.process_time() - began)
     return best / len(units) * 1e6
