@@ -16,7 +16,7 @@ from gateway.breaches import EngineBroke as EngineBroke
 from gateway.breaches import EngineLied as EngineLied
 from gateway.bytes_in_flight import NOT_COUNTED, HeldBytes
 from gateway.engine_count import EngineCount as EngineCount
-from gateway.errors import ApiError
+from gateway.errors import ApiError, Headers
 from gateway.keeping import Answered, Item, Keeping, Status
 from gateway.principal import Principal as Principal
 from gateway.tap import Tap
@@ -75,6 +75,9 @@ class Assignment(NamedTuple):
     """The share of units, 0 to 1, that the arm has."""
 
 
+MODEL_HEADER = b"x-switchyard-model"
+
+
 class Arm(NamedTuple):
     """The one thing that will answer: a version or a base model, under its public name."""
 
@@ -85,6 +88,8 @@ class Arm(NamedTuple):
     """How a split chose it; `None` when the alias is not split."""
     through: VersionEntry | None = None
     """Of a base that a split chose: what the alias points at, as whose adapter's it is limited, priced and booked."""
+    headers: Headers = ()
+    """What its answers say of it, if clients are answered by it: made once for a catalog."""
 
     @property
     def model(self) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from gateway.api.asgi import Message, Send, WriteNow
 from gateway.api.request_ids import RequestIds
 from gateway.errors import ApiError, Headers
-from gateway.handoffs import AnswerReader, Arm, Booked, Dialect, InferenceRequest, Principal
+from gateway.handoffs import MODEL_HEADER, AnswerReader, Arm, Booked, Dialect, InferenceRequest, Principal
 
 log = logging.getLogger("switchyard.api")
 JSON = b"application/json"
@@ -89,14 +89,12 @@ class Respond:
     def describe(self, arm: Arm) -> None:
         """Name what answers the request."""
         self.arm = arm
-        self._headers.append((b"x-switchyard-model", arm.public_name.encode()))
-        if arm.assignment is not None:
-            self._headers.append((b"x-switchyard-arm", arm.assignment.arm.encode()))
+        self._headers += arm.headers
 
     def describe_anew(self, arm: Arm) -> None:
         """Another arm answers than was described."""
         self.arm = arm
-        named = (b"x-switchyard-model", arm.public_name.encode())
+        named = (MODEL_HEADER, arm.public_name.encode())
         self._headers = [named if name == named[0] else (name, value) for name, value in self._headers]
 
     def set_request(self, request: InferenceRequest) -> None:

@@ -8,7 +8,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import reduce
+from operator import and_
 from pathlib import Path
+from statistics import median_low
 from types import FrameType
 from typing import Any
 
@@ -19,15 +22,30 @@ Calls = Counter[str]
 """`file:function` → how often it was entered: a coroutine is entered each time that it goes on."""
 
 
+def added_calls(stack: Stack, plain: Callable[[], object], more: Callable[[], object], *, times: int = 24) -> Calls:
+    """What each of some requests of `more` calls, and half of those of `plain` at least do not, or not as often: so
+    nothing in it comes by the clock, or late.
+    """
+    usual = _found(stack, plain, times)
+    names = {where for calls in usual for where in calls}
+    return reduce(and_, _found(stack, more, times)) - Counter(
+        {where: median_low(calls[where] for calls in usual) for where in names}
+    )
+
+
 def fewest_calls(stack: Stack, ask: Callable[[], object], *, times: int = 12) -> Calls:
     """Of one request that `ask` makes: the fewest of some, as what the gateway does beside it is no part of it."""
+    return min(_found(stack, ask, times), key=Counter.total)
+
+
+def _found(stack: Stack, ask: Callable[[], object], times: int) -> list[Calls]:
     ask()  # what is found out once
     found = []
     for _ in range(times):
         with _counted(stack) as calls:
             ask()
         found.append(calls)
-    return min(found, key=Counter.total)
+    return found
 
 
 @contextmanager
