@@ -32,14 +32,15 @@ async def view(request: Request) -> Mapping[str, Any]:
         api.get("/models", life_s=10),
         _jobs(request),
     )
-    most = sorted(adapters["lines"], key=lambda line: -(line["prompt_tokens"] + line["completion_tokens"]))[:10]
+    tokens = {line["name"]: line["prompt_tokens"] + line["completion_tokens"] for line in adapters["lines"]}
+    most = sorted((name for name in tokens if tokens[name]), key=lambda name: -tokens[name])[:10]
     return {
         "account": account,
         "usage": usage_of(days["lines"], now_ms),
         "days": DAYS,
         "by_adapter": charts.bars(
             "Tokens by adapter",
-            [Bar(line["name"], line["prompt_tokens"] + line["completion_tokens"]) for line in most],
+            [Bar(name, tokens[name]) for name in most],
             figures.tokens,
         ),
         "budgets": [budget_of(one, now_ms) for one in budgets["data"]],

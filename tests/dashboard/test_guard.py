@@ -145,6 +145,8 @@ def test_a_tenant_sees_none_of_the_operators_pages(stack: Stack) -> None:
         answer = visitor.get("/components")
         assert answer.status_code == 403
         assert "This is an operator's page" in seen(answer.text)
+        assert "To your models" in seen(answer.text)
+        assert "To the overview" not in seen(answer.text)
         assert visitor.post("/drain").status_code == 403
 
 

@@ -13,8 +13,12 @@ from dashboard.gateway_api import GatewayApi
 from dashboard.pages.tenants import budget_of, usage_of
 from dashboard.sessions import Person
 from gateway.admin_key import admin_key
+from registry.days import day_number
+from registry.db import now_ms
+from registry.ledger.refusals import Refused
 from tests.support.dashboard_parts import Visitor, seen
 from tests.support.stack import Stack
+from tests.support.usage_rows import usage_row
 
 DAY_MS = 86_400_000
 NOW_MS = 20_000 * DAY_MS + DAY_MS / 2
@@ -143,10 +147,14 @@ def test_a_reader_sees_no_orders(visitor: Visitor, stack: Stack) -> None:
 
 
 def test_a_tenant_sees_itself_and_no_page_of_operators(visitor: Visitor, stack: Stack) -> None:
+    registry = stack.house.registry
+    registry.refusals.add({Refused(day_number(now_ms()), "acme", "key-1", "", "", "model_not_found"): 1})
+    registry.ledger.record([usage_row("1-1", started_at_ms=now_ms(), finished_at_ms=now_ms())])
     assert visitor.log_in(stack.house.keys["acme"]).status_code == 303
     text = seen(visitor.page("/"))
     assert "acme" in text
     assert "globex" not in text
     assert "acme/triage@1.0 tiny 1,024 tok" in text
+    assert "(none)" not in text, "what was refused before it had an adapter has no tokens"
     assert visitor.get("/tenants").status_code == 403
     assert visitor.post("/tenants/acme/keys", {"scope-inference": "1"}).status_code == 403
