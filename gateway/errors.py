@@ -5,6 +5,7 @@ ApiError                       status  type                    retried by the SD
 │   └── NotWanted              400     invalid_request_error   no
 ├── Unauthenticated            401     authentication_error    no
 ├── Forbidden                  403     permission_error        no
+│   └── MissingScope           403     permission_error        no
 ├── ModelNotFound              404     invalid_request_error   no
 ├── EndpointMissing            404     invalid_request_error   no
 ├── NotThere                   404     invalid_request_error   no
@@ -136,10 +137,22 @@ class Unauthenticated(ApiError):
 
 
 class Forbidden(ApiError):
-    """The key is valid and lacks a scope."""
+    """The key is valid, and this is not for it."""
 
     status = 403
     type = "permission_error"
+
+
+class MissingScope(Forbidden):
+    """A tenant's key lacks the scope that this takes. `refused` is what it may not, as a sentence without its end."""
+
+    def __init__(self, refused: str, scope: str, *, param: str | None = None) -> None:
+        super().__init__(
+            f"{refused}: it lacks the scope '{scope}'. Send a key that has it; an operator makes one with `switchyard "
+            f"keys create TENANT --scope {scope}`, and with a --scope for each other one that it is to have.",
+            param=param,
+            code="missing_scope",
+        )
 
 
 class ModelNotFound(ApiError):

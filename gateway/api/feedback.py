@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from gateway.api.fine_tuning.documents import page_document
 from gateway.api.held import HeldDocument, json_of
 from gateway.api.tenants import body_of, of_whole_tenant, who_asks, whole_number
-from gateway.errors import Forbidden
+from gateway.errors import MissingScope
 from gateway.feedback.body import FIELDS, KEY_HEADER, SEVERAL, pieces_of
 from gateway.handoffs import Principal
 from gateway.house import House
@@ -54,10 +54,10 @@ def feedback_router(house: House) -> APIRouter:
 
 
 def _may_say(house: House, request: Request) -> Principal:
-    """Who asks, if the key may call models. Raises `Unauthenticated`, `Forbidden`."""
+    """Who asks, if the key may call models. Raises `Unauthenticated`, `MissingScope`."""
     principal = who_asks(house, request)
     if SCOPE not in principal.scopes:
-        raise Forbidden(f"This key may give no feedback: it lacks the scope '{SCOPE}'.", code="missing_scope")
+        raise MissingScope("This key may give no feedback", SCOPE)
     return principal
 
 

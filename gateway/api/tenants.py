@@ -16,7 +16,7 @@ from gateway.api.credentials import key_of
 from gateway.api.fields.checks import unknown_keys
 from gateway.api.request import json_object
 from gateway.bytes_in_flight import HeldBytes
-from gateway.errors import BadRequest, Forbidden, TooSlow
+from gateway.errors import BadRequest, Forbidden, MissingScope, TooSlow
 from gateway.handoffs import Principal
 from gateway.house import House
 from gateway.responses.faults import FAULTS, said_of
@@ -35,12 +35,10 @@ def who_asks(house: House, request: Request) -> Principal:
 
 
 def may_train(house: House, request: Request) -> Principal:
-    """Who asks, if the key may have files and jobs. Raises `Unauthenticated`, `Forbidden`."""
+    """Who asks, if the key may have files and jobs. Raises `Unauthenticated`, `MissingScope`."""
     principal = who_asks(house, request)
     if SCOPE not in principal.scopes:
-        raise Forbidden(
-            f"This key may have no files and no fine-tuning jobs: it lacks the scope '{SCOPE}'.", code="missing_scope"
-        )
+        raise MissingScope("This key may have no files and no fine-tuning jobs", SCOPE)
     return principal
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.errors import Forbidden, Headers, ModelNotFound, Quarantined
+from gateway.errors import Headers, MissingScope, ModelNotFound, Quarantined
 from gateway.handoffs import MODEL_HEADER, Arm, Assignment, Principal, Target
 from gateway.splits.assignment import draw_of
 from registry.catalog.snapshot import BaseEntry, Catalog, SplitArm, SplitEntry, VersionEntry
@@ -34,8 +34,8 @@ class Targets:
 def resolve(principal: Principal, model: str, catalog: Catalog) -> Target:
     """What `model` stands for, for this tenant.
 
-    Raises `ModelNotFound` for what is not this tenant's (whether or not it exists) or not for this key, `Forbidden` for
-    a base model without the scope, `Quarantined` for such a version: never another model instead.
+    Raises `ModelNotFound` for what is not this tenant's (whether or not it exists) or not for this key,
+    `MissingScope` for a base model without the scope, `Quarantined` for such a version: never another model instead.
     """
     mapped_to = catalog.external.get((principal.tenant, model))
     name = mapped_to or model
@@ -93,9 +93,5 @@ def _answering(arm: Arm) -> Arm:
 
 def _resolve_base(principal: Principal, model: str, mapped_to: str | None, base: BaseEntry) -> Target:
     if "base" not in principal.scopes:
-        raise Forbidden(
-            f"This key may not use the base model '{base.name}': it lacks the scope 'base'.",
-            param="model",
-            code="missing_scope",
-        )
+        raise MissingScope(f"This key may not use the base model '{base.name}'", "base", param="model")
     return Target(model, mapped_to, base, None, None, None, unassigned=_answering(Arm(base.name, base.digest)))

@@ -105,6 +105,7 @@ def test_the_base_model_without_its_scope_is_a_permission_error(client: OpenAI) 
         with pytest.raises(openai.PermissionDeniedError) as caught:
             ask(client, name)
         assert (caught.value.code, caught.value.param) == ("missing_scope", "model")
+        assert "keys create TENANT --scope base" in caught.value.message
 
 
 def test_anothers_adapter_looks_exactly_like_none(stack: Stack) -> None:
