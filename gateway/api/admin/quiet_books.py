@@ -58,7 +58,7 @@ def _of_refusals(refused: Mapping[str, int]) -> Iterator[Reason]:
         (True, "switchyard limits list has the limits."),
         (
             False,
-            "Each was told what to change; their lines in the gateway's log have the code as `error`, and the key.",
+            "Each answer said why; their lines in the gateway's log have the code as `error`, and the key.",
         ),
     ):
         counts = {reason: count for reason, count in sorted(refused.items()) if (reason in LIMITS) is by_limit}
