@@ -72,10 +72,11 @@ class Scorer:
         """What keeps the answer to a request, if it is to be looked at, until `untap`. `unit_hash`: of the unit by
         which a split has chosen the arm.
         """
-        split = target.split
-        is_tried = unit_hash is not None and split is not None and split.policy is not None
-        if not is_tried and (target.checks is None or not _by_chance(call.request_id, target.checks.share)):
-            return None
+        split = target.split if unit_hash is not None else None
+        if split is None or split.policy is None:
+            checks = target.checks
+            if checks is None or not _by_chance(call.request_id, checks.share):
+                return None
         version = target.version
         assert version is not None  # checks and experiments are an adapter's
         too_many = self._too_many.get(version.adapter_id)

@@ -168,12 +168,12 @@ class Units:
             return Unit(name_of(call.request_id, policy.window_ms), "window")
         if policy is not None and policy.unit == "end_user" and request.user:
             unit = _unit((request.user, "end_user"))
-        elif call.unit_header:
-            unit = _unit((call.unit_header, "header"))
-        elif request.keeping is not None and request.keeping.unit is not None:
-            unit = _unit((request.keeping.unit, "stored"))
-        elif request.conversation_id:
-            unit = _unit((request.conversation_id, "conversation_id"))
+        elif header := call.unit_header:
+            unit = _unit((header, "header"))
+        elif (keeping := request.keeping) is not None and keeping.unit is not None:
+            unit = _unit((keeping.unit, "stored"))
+        elif conversation_id := request.conversation_id:
+            unit = _unit((conversation_id, "conversation_id"))
         else:
             unit = self._shown(traffic, request)
         uncounted = traffic.uncounted

@@ -2,7 +2,8 @@
 
 Each request is a conversation of its own, as nothing that is known of another one helps then. Its unit comes from where
 a client can say it: `header` (X-Switchyard-Unit), `user` (an experiment by end users), or nowhere, so that it is
-`derived` of the first turn. Every question of an experiment is asked: audience, holdout, arm.
+`derived` of the first turn. Every question of an experiment is asked: audience, holdout, arm. Beside them stands what
+a split in halves costs that nobody decides on (`split`, in the detail): an experiment cannot cost less.
 
 What a request costs on its way is told of pairs of slices, each of a hundredth of a second, as a shared machine is
 twice as fast in one tenth as in the next: the median of the pairs' ratios, times what a request costs without. What is
@@ -41,6 +42,9 @@ TRIED = {"derived": "acme/tried", "header": "acme/tried", "user": "acme/by-user"
 """Adapters with an experiment, by where units come from."""
 NOTHING, ALIKE = "nothing", "acme/alike"
 """An adapter without one, held against the other likewise: what is found there is the reading's own error."""
+SPLIT, HALVES = "split", "acme/halves"
+"""An adapter whose traffic is split, without an experiment; units come from a header."""
+ASKED = {NOTHING: ALIKE, SPLIT: HALVES, **TRIED}
 PAIRS, LEAST_PAIRS, REQUESTS, AT_ONCE = 720, 6, 16, 16
 """Slices of each adapter in turn, for each source of units; requests of a slice, and how many of them at once."""
 BLOCKS, BLOCK_S, BEHIND_S = 4, 3.0, 2.5
@@ -61,17 +65,19 @@ def measure(folder: Path, scale: float) -> Part:
     with running(folder, "--answer-tokens", "50") as installation:
         installation.house.publish(ALIKE)
         installation.house.promote(ALIKE, "1.0")
+        _two_versions(installation, HALVES)
+        installation.house.split(HALVES, {"1.0": 5_000, "1.1": 5_000})
         for name, unit in (("acme/tried", "conversation"), ("acme/by-user", "end_user")):
             _begin(installation, name, unit)
         pairs = max(LEAST_PAIRS, int(PAIRS * min(1.0, scale)))
         blocks, block_s = (BLOCKS, BLOCK_S) if scale >= 1 else (1, BLOCK_S * scale)
         with apart(installation.gateway_pid, installation.engine_pid):
-            found = {of: asyncio.run(_pairs(installation, of, pairs)) for of in (NOTHING, *TRIED)}
+            found = {of: asyncio.run(_pairs(installation, of, pairs)) for of in ASKED}
             beside = asyncio.run(_blocks(installation, blocks, block_s))
         step_us = _step(installation)
     request_us = median(pair.plain for of in found.values() for pair in of)
     more = {of: [(pair.tried / pair.plain - 1) * request_us for pair in pairs] for of, pairs in found.items()}
-    figures = {f"hot_path_{of}_us": round(median(costs), 2) for of, costs in more.items()}
+    figures = {f"hot_path_{of}_us": round(median(more[of]), 2) for of in (NOTHING, *TRIED)}
     worst = max(TRIED, key=lambda of: figures[f"hot_path_{of}_us"])
     least, most = interval(more[worst])
     return Part(
@@ -91,6 +97,7 @@ def measure(folder: Path, scale: float) -> Part:
         },
         detail={
             "hot_path_us_interval": {of: [round(end, 2) for end in interval(costs)] for of, costs in more.items()},
+            "hot_path_split_us": round(median(more[SPLIT]), 2),
             "request_us": round(request_us, 1),
             "pairs": pairs,
             "beside_us": [[round(one, 1) for one in block] for block in beside],
@@ -106,7 +113,7 @@ async def _pairs(installation: Running, source: str, pairs: int) -> list[Ended]:
     async with AsyncExitStack() as stack:
         connect = [Client(installation.url, installation.house.keys["acme"]) for _ in range(2)]
         tried, plain = [await stack.enter_async_context(client) for client in connect]
-        lanes = (tried, TRIED.get(source, ALIKE)), (plain, PLAIN)
+        lanes = (tried, ASKED[source]), (plain, PLAIN)
         for number in range(-2, pairs):  # the first two warm up
             those = [*islice(numbers, REQUESTS)]
             took = []
@@ -157,7 +164,7 @@ def _request(name: str, source: str, number: int) -> tuple[bytes, str]:
     body: dict[str, Any] = {"model": name, "messages": messages, "temperature": 0, "max_tokens": 16}
     if source == "user":
         body["user"] = f"person-{number}"
-    return orjson.dumps(body), f"X-Switchyard-Unit: conversation-{number}\r\n" if source == "header" else ""
+    return orjson.dumps(body), f"X-Switchyard-Unit: conversation-{number}\r\n" if source in ("header", SPLIT) else ""
 
 
 def _loop_us(pid: int) -> float:
@@ -168,9 +175,7 @@ def _loop_us(pid: int) -> float:
 def _begin(installation: Running, name: str, unit: str) -> None:
     """An experiment in which every question is asked."""
     house = installation.house
-    for _ in range(2):
-        house.publish(name)
-    house.promote(name, "1.0")
+    _two_versions(installation, name)
     plan = {
         "treatments": ["1.1"],
         "ramp": [{"percent": 50}],
@@ -181,6 +186,12 @@ def _begin(installation: Running, name: str, unit: str) -> None:
     made = house.registry.experiments.create(parse_ref(name), Plan.of(plan), actor="bar")
     assert made.swap_id is not None
     assert house.finished(made.swap_id).state == "done"
+
+
+def _two_versions(installation: Running, name: str) -> None:
+    for _ in range(2):
+        installation.house.publish(name)
+    installation.house.promote(name, "1.0")
 
 
 def _step(installation: Running) -> float:
