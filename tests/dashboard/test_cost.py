@@ -59,7 +59,7 @@ def test_the_report_tells_each_line_with_formula_version_and_query(operator: Vis
     assert "SELECT" in text
     assert "Price version p" in text
     assert "attempts that ended as ok, client_aborted, key_revoked" in text
-    assert "Of 1 attempts nobody knows the tokens; they are in no figure of an API." in text
+    assert "Nobody knows the tokens of 1 attempt, which is in no figure of an API." in text
     assert "nobody has said what they cost" not in text, "all engines have a cost"
     assert "switchyard cost report --by version --price-version p" in text
 
