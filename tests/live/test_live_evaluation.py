@@ -30,13 +30,13 @@ def test_the_sample_adapter_is_better_than_its_base_and_has_a_certificate_of_it(
 
 
 def test_a_small_model_as_a_judge_is_held_to_a_verdict_that_can_be_read(live: Live, tmp_path: Path) -> None:
-    prompts = ("--prompts", str(ROOT / "examples" / "triage" / "heldout.jsonl"), "--rows", "4", "--max-tokens", "20")
+    prompts = ("--prompts", str(ROOT / "examples" / "triage" / "heldout.jsonl"), "--rows", "2", "--max-tokens", "20")
     where = ("--run", str(tmp_path / "run.jsonl"), "--url", live.url, "--json")
     asked = ("experiments", "compare", "base", TRIAGE, *prompts, "--judge", live.base_name, *where)
     done = live.switchyard(*asked)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert (found["pairs"], found["judging"]["unreadable"]) == (4, 0)
+    assert (found["pairs"], found["judging"]["unreadable"]) == (2, 0)
     assert {item["metric"] for item in found["items"]} == {"label_exact", "rouge_l", "json_exact", "preference"}
     assert found["costs"]["b"]["tokens"] > 0
     again = json.loads(live.switchyard(*asked).stdout)
