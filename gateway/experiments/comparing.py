@@ -129,7 +129,9 @@ class Comparisons:
     def _primary_interval(self, number: int) -> Interval:
         if self._judgement is not None:
             return self._judgement.interval(self._alpha)
-        return interval_of(self._plan, self._primary, self._states[self._primary], self._alpha, number, one_sided=False)
+        state = self._states[self._primary]
+        interval = interval_of(self._plan, self._primary, state, self._alpha, number, one_sided=False)
+        return _possible(interval, self._primary_measure())
 
     def _primary_measure(self) -> Measure:
         metric = self._plan.metric
@@ -155,7 +157,7 @@ class Comparisons:
         found.guardrails = {one.metric: dict(self._guarded(one)) for one in self._plan.guardrails}
         for metric, state in self._missing.items():
             found.missing[metric] = {
-                arm: missingness(state.interval(alpha, number), alpha, metric, arm)
+                arm: missingness(state.interval(alpha, number).within(1.0), alpha, metric, arm)
                 for number, arm in self._treatments()
             }
         for name, state in self._strata.items():
@@ -174,7 +176,7 @@ class Comparisons:
         for number, arm in self._treatments():
             state = self._states[one.metric]
             interval = interval_of(plan, one.metric, state, alpha, number, one_sided=True)
-            yield arm, guardrail(interval, measure, alpha, arm)
+            yield arm, guardrail(_possible(interval, measure), measure, alpha, arm)
 
     def written(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -200,3 +202,8 @@ class Comparisons:
         self._price = None if price is None else RatioDifference.read(price)
         judgement = document.get("judgement")
         self._judgement = None if judgement is None else Judgement.read(judgement)
+
+
+def _possible(interval: Interval, measure: Measure) -> Interval:
+    """Rates differ by 100 points at most; what else is compared has no such end."""
+    return interval.within(1.0) if measure.unit == "points" else interval

@@ -33,6 +33,15 @@ class Interval:
         """With rounded figures."""
         return cls(rounded(estimate), rounded(low), rounded(high))
 
+    def within(self, most: float) -> Interval:
+        """Of a number that cannot be more than `most`, nor less than its negative: without what is impossible, which
+        takes no truth away. An end that is not known yet stays infinite.
+        """
+        low, high = float(self.low), float(self.high)
+        if not math.isfinite(high - low):
+            return self
+        return Interval(self.estimate, max(-most, min(most, low)), max(-most, min(most, high)))
+
 
 class State:
     """What all states have: documents of themselves, if their numbers are floats."""

@@ -56,3 +56,16 @@ def test_what_was_stored_before_kinds_were_known_is_told_as_it_was() -> None:
     older.read(written)
     older.fold(0, (0.5, 0.5), {"solved": 1.0, yes_or_no("solved"): 1.0})
     assert "points" not in older.found().primary["1.1"].text
+
+
+def test_rates_differ_by_a_hundred_points_at_most() -> None:
+    found = Comparisons(PLAN)
+    for number in range(300):
+        arm = number % 2
+        solved = float((number % 100 < 96) == bool(arm))  # nearly always by one arm, and nearly never by the other
+        said = [SaidOfUnit("u", "solved", "boolean", 0, solved, None)]
+        found.fold(arm, (0.5, 0.5), of_outcomes(said))
+    verdict = found.found().primary["1.1"]
+    assert verdict.high == 1.0
+    assert "to 100 points (95 %, any time)" in verdict.text
+    assert [look[2] for _, look in found.primary_intervals()] == [1.0], "pictures have the same ends"
