@@ -26,6 +26,9 @@ FILES = {
     "pytorch_model.bin": b"a pickle",
     "README.md": b"words",
 }
+CONTROL = r"\x1b\[[0-9;?]*[A-Za-z]"
+COUNTED = r"\S \d+:\d\d:\d\d"
+"""The time that a stage has taken, which is drawn over as it goes on."""
 PROGRAM = """
 import pathlib, sys
 from trainer.base import prepare_base
@@ -139,7 +142,8 @@ def test_while_a_base_is_prepared_a_terminal_shows_our_own_lines_only(
 ) -> None:
     settings = {**hub_settings(endpoint_of_a_real_model, tmp_path), "SWITCHYARD_STATE_DIR": str(tmp_path)}
     shown = bytes_on_a_terminal([sys.executable, "-m", "switchyard", "base", "prepare", "org/tiny"], 120, settings)
-    *stages, folder = shown.decode().split("\r\n")[:-1]
+    written = [re.sub(CONTROL, "", line).strip() for line in re.split(r"[\r\n]+", shown.decode())]
+    *stages, folder = [line for line in written if line and re.fullmatch(COUNTED, line) is None]
     ours = ["downloading org/tiny", "taking the base model's fingerprint"]
     assert [re.sub(r"^ *\d+\.\d s  ", "", line) for line in stages] == ours
     assert folder == str(tmp_path / "base" / "org--tiny")
