@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from registry.errors import InvalidInput
+from switchyard.console import say
 
 Form = Literal["png", "svg"]
 
@@ -21,3 +22,14 @@ def form_of(file: Path, param: str = "plot") -> Form:
         if file.suffix.lower() == f".{form}":
             return form
     raise InvalidInput(f"{param} is {file.name!r}; name a file that ends with .png or .svg", param=param)
+
+
+def write_picture(file: Path, picture: bytes, param: str = "plot") -> None:
+    """Into a file that `form_of` has found good, and say so. Raises `InvalidInput` when it cannot be written."""
+    try:
+        file.write_bytes(picture)
+    except OSError as error:
+        raise InvalidInput(
+            f"{param} is {str(file)!r}, which cannot be written: {error.strerror}", param=param
+        ) from None
+    say(f"the picture is in {file}", err=True)

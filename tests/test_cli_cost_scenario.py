@@ -91,5 +91,13 @@ def test_the_picture_is_drawn_as_svg_with_break_evens_and_as_png(
     drawn = (tmp_path / "s.svg").read_text()
     assert all(name in drawn for name in ("cheap-api", "dear-api", "self-hosted"))
     assert ("2.67M" in drawn) == (not more)
-    priced("cost", "scenario", *BOTH, *more, "--plot", tmp_path / "s.png")
+    told = priced("cost", "scenario", *BOTH, *more, "--plot", tmp_path / "s.png").err
+    assert f"the picture is in {tmp_path / 's.png'}" in told
     assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_that_cannot_be_written_is_refused_by_its_name(priced: Run, run: Run, tmp_path: Path) -> None:
+    (folder := tmp_path / "s.svg").mkdir()
+    refused = run("cost", "scenario", *BOTH, "--plot", folder)
+    assert refused.status == 1
+    assert f"--plot is {str(folder)!r}, which cannot be written: Is a directory" in refused.err

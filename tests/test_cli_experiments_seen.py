@@ -75,7 +75,8 @@ def test_status_says_in_words_what_is_known_and_what_happened(rolled_back: Traff
 
 @pytest.mark.parametrize(("name", "begins"), [("a.png", b"\x89PNG"), ("a.svg", b"<?xml")])
 def test_status_draws_the_sequence(rolled_back: Traffic, done: Run, tmp_path: Path, name: str, begins: bytes) -> None:
-    done("experiments", "status", "1", "--plot", tmp_path / name)
+    told = done("experiments", "status", "1", "--plot", tmp_path / name).err
+    assert f"the picture is in {tmp_path / name}" in told
     assert (tmp_path / name).read_bytes().startswith(begins)
 
 

@@ -6,7 +6,6 @@ changes in the swap's flip; a swap that fails leaves everything as it was, with 
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ from registry.experiments.traffic import TrafficBooks
 from registry.experiments.units import ExperimentUnits
 from registry.fleet.leadership import check_fence
 from registry.names import PRODUCTION, AdapterRef, check_name
+from registry.splits.salts import new_salt
 
 if TYPE_CHECKING:
     from registry.catalog.changes import WriteSession
@@ -75,7 +75,7 @@ class Experiments:
                 name=name or _next_name(session, adapter),
                 state="draft",
                 plan=frozen(session, adapter, alias, plan).document,
-                salt=plan.salt or secrets.token_hex(16),
+                salt=plan.salt or new_salt(),
                 step=-1,
                 decisions=0,
                 actor=actor[:100],

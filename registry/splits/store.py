@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from registry.errors import Conflict
 from registry.names import AdapterRef
 from registry.splits.ranges import change, lay_out, ranges_of
 from registry.splits.rows import BASE, BASE_ARM, Split
+from registry.splits.salts import new_salt
 
 if TYPE_CHECKING:
     from registry.catalog.changes import WriteSession
@@ -83,7 +83,7 @@ def begin_split(
 
     `experiment` is the id and the salt of the one that it is of: its splits continue each other and no others.
     """
-    of, salt = experiment or (None, secrets.token_hex(16))
+    of, salt = experiment or (None, new_salt())
     continued = (
         before is not None
         and before.experiment_id == of

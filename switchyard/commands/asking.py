@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from registry.errors import InvalidInput
 from switchyard.console import StepBar, actor, say
+from switchyard.picture_files import write_picture
 
 if TYPE_CHECKING:
     from registry.service import Registry
@@ -95,9 +97,9 @@ def step_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
         bar.end()
 
 
-def write_picture(file: Path, picture: bytes) -> None:
+def write_picture_or_say(file: Path, picture: bytes) -> None:
     """What was measured is worth more than its picture: a file that cannot be written is told, and no error."""
     try:
-        file.write_bytes(picture)
-    except OSError as failed:
-        say(f"the picture was not written to {file}: {failed.strerror}", err=True)
+        write_picture(file, picture)
+    except InvalidInput as failed:
+        say(failed.message, err=True)

@@ -14,7 +14,7 @@ from registry.service import Registry
 from registry.votes.agreement import Agreement, agreements, by_majority
 from registry.votes.ballots import NewPair, Shown
 from registry.votes.store import Vote, Winner, check_voter
-from switchyard.commands.asking import step_bar, write_picture
+from switchyard.commands.asking import step_bar, write_picture_or_say
 from switchyard.commands.compare_figures import (
     MILLION,
     Cost,
@@ -121,7 +121,7 @@ def carried_out(registry: Registry, order: Order) -> Compared:
     if order.export is not None and said.why is None:
         exported = export_preferences(comparison, said.won, order.export)
     if order.plot is not None and form is not None:
-        write_picture(order.plot, draw_matrix(items, title_of(comparison), form))
+        write_picture_or_say(order.plot, draw_matrix(items, title_of(comparison), form))
     return Compared(
         comparison,
         len(data.rows),

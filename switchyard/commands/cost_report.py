@@ -144,7 +144,6 @@ def _show(built: CostReport, *, explain: bool, json_output: bool, csv_output: bo
 
 def _draw(built: CostReport, plot: Path) -> None:
     from switchyard.cost_picture import picture
-    from switchyard.picture_files import form_of
+    from switchyard.picture_files import form_of, write_picture
 
-    plot.write_bytes(picture(built, form_of(plot)))
-    say(f"the picture is in {plot}", err=True)
+    write_picture(plot, picture(built, form_of(plot)))

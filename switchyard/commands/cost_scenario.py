@@ -74,10 +74,10 @@ def scenario(
 
 
 def _draw(found: Scenario, file: Path) -> None:
-    from switchyard.picture_files import form_of
+    from switchyard.picture_files import form_of, write_picture
     from switchyard.scenario_picture import picture
 
-    file.write_bytes(picture(found, form_of(file)))
+    write_picture(file, picture(found, form_of(file)))
 
 
 def _print(found: Scenario) -> None:

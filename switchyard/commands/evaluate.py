@@ -18,7 +18,7 @@ from switchyard.commands.asking import (
     gateway_asked,
     judge_at,
     step_bar,
-    write_picture,
+    write_picture_or_say,
 )
 from switchyard.console import actor
 from switchyard.options import JsonFlag, UrlOption
@@ -138,7 +138,7 @@ def evaluate(
         certificate = record(registry, order, found, actor())
         if plot is not None and form is not None:
             title = f"{found.candidate.model} against {found.incumbent.model}"
-            write_picture(plot, draw_matrix(found.items, title, form))
+            write_picture_or_say(plot, draw_matrix(found.items, title, form))
     print_outcome(found, certificate, json_output=json_output)
 
 

@@ -54,7 +54,7 @@ def status(
 def _draw(seen: Outlook, file: Path) -> None:
     from switchyard.experiment_picture import Caption, picture
     from switchyard.experiment_view import points_of
-    from switchyard.picture_files import form_of
+    from switchyard.picture_files import form_of, write_picture
 
     form, info, told = form_of(file), seen.info, seen.sequence
     sequences = {arm: points for arm in info.plan.treatments if (points := points_of(seen, arm))}
@@ -65,10 +65,7 @@ def _draw(seen: Outlook, file: Path) -> None:
         )
     sure = f"{100 * told.sure:.6g} %, any time"
     title = f"{info.adapter}@{info.alias}: {' and '.join(info.plan.treatments)} less {info.plan.arms[0]}"
-    try:
-        file.write_bytes(picture(sequences, title, Caption(told.metric, told.direction, told.margin, sure), form))
-    except OSError as error:
-        raise InvalidInput(f"plot is {str(file)!r}, which cannot be written: {error.strerror}", param="plot") from None
+    write_picture(file, picture(sequences, title, Caption(told.metric, told.direction, told.margin, sure), form))
 
 
 def watch(

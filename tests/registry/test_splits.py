@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from gateway.splits.assignment import bucket_of, choose, hash_of
+from gateway.splits.units import DIGEST_BYTES
 from registry.errors import InvalidInput, NotFound
 from registry.names import parse_ref
 from registry.splits.store import SplitInfo
@@ -105,6 +106,12 @@ def test_a_split_of_other_versions_draws_a_new_salt(served: Shop) -> None:
     first = served.split({"1.0": 5000, "1.1": 5000})
     second = served.split({"1.0": 5000, "1.2": 5000})
     assert second.salt != first.salt
+
+
+def test_a_salt_and_a_derived_unit_are_one_block_of_sha256(served: Shop) -> None:
+    block = 64 - 1 - 8  # what is left beside the end's mark and the length (FIPS 180-4, 5.1.1)
+    split = served.split({"1.0": 5000, "1.1": 5000})
+    assert len(f"{split.salt}\0{'u' * 2 * DIGEST_BYTES}") <= block
 
 
 def test_a_new_split_of_the_alias_ends_the_old_one_and_all_are_remembered(served: Shop) -> None:
