@@ -37,10 +37,10 @@ class Interval:
         """Of a number that cannot be more than `most`, nor less than its negative: without what is impossible, which
         takes no truth away. An end that is not known yet stays infinite.
         """
-        low, high = float(self.low), float(self.high)
-        if not math.isfinite(high - low):
+        if not math.isfinite(float(self.high) - float(self.low)):
             return self
-        return Interval(self.estimate, max(-most, min(most, low)), max(-most, min(most, high)))
+        estimate, low, high = (max(-most, min(most, float(one))) for one in (self.estimate, self.low, self.high))
+        return Interval(estimate, low, high)
 
 
 class State:

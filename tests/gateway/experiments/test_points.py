@@ -7,6 +7,7 @@ import json
 import pytest
 
 from gateway.experiments.comparing import Comparisons
+from gateway.experiments.inference.values import Interval
 from registry.experiments.metrics import yes_or_no
 from registry.experiments.plan import Plan
 from registry.experiments.valuing import SaidOfUnit, of_outcomes
@@ -69,3 +70,10 @@ def test_rates_differ_by_a_hundred_points_at_most() -> None:
     assert verdict.high == 1.0
     assert "to 100 points (95 %, any time)" in verdict.text
     assert [look[2] for _, look in found.primary_intervals()] == [1.0], "pictures have the same ends"
+
+
+def test_what_is_impossible_is_left_out_of_an_interval_and_of_its_estimate() -> None:
+    assert Interval(1.02, 0.9, 1.3).within(1.0) == Interval(1.0, 0.9, 1.0), "weighted by shares it may lie beyond"
+    assert Interval(-1.02, -1.3, -1.01).within(1.0) == Interval(-1.0, -1.0, -1.0)
+    unknown = Interval(0.2, float("-inf"), float("inf"))
+    assert unknown.within(1.0) == unknown
