@@ -5,8 +5,8 @@ the transaction that publishes it. Each job is the same training, on a base of s
 that every random number matters. `same_digest`: how many of the jobs that were completed have the weights of the
 one that nothing happened to.
 
-Then the same rows are trained by a recipe and by a plain TRL script, in turns: `tokens_ratio` is the one's tokens a
-second by the other's, on SmolLM2 in a full run, else on the tiny base.
+Then the same rows are trained by a recipe and by a plain TRL script, step by step in turns: `tokens_ratio` is the one's
+tokens a second by the other's, at the median of the pairs of steps, on SmolLM2 in a full run, else on the tiny base.
 Last, `poisoned_caught`: how many of twelve poisoned data sets are refused or warned of by name.
 """
 
@@ -71,7 +71,7 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
     figures |= {"tokens_ratio": speed["tokens_ratio"], "tokens_per_second": speed["tokens_per_second"]}
     return {
         "figures": figures,
-        "trainings": speed["rounds"],
+        "trainings": speed["trainings"],
         "bars": {
             "every job of a killed worker is completed by another": len(completed) == len(moments),
             "each has the weights of the one that nothing happened to": len(same) == len(moments),
@@ -83,11 +83,11 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
 
 def _speed(tiny_base: Path, scale: float) -> dict[str, Any]:
     base = default_base_folder() if scale >= 1 else tiny_base
-    steps, rounds = ("6", "3") if scale >= 1 else ("2", "1")
+    steps = "16" if scale >= 1 else "3"
     figures, _ = last_json(
         [
             *(sys.executable, "-m", "tests.bars.support.training_speed", "--base", str(base)),
-            *("--rows", "examples/triage/train.jsonl", "--steps", steps, "--rounds", rounds),
+            *("--rows", "examples/triage/train.jsonl", "--steps", steps),
         ]
     )
     return figures

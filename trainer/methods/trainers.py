@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from trainer.methods.learnt_only import learnt_only
+
 
 def answer_trainer() -> Any:
     """The class for `method = "sft"`."""
@@ -11,6 +13,13 @@ def answer_trainer() -> Any:
 
     class AnswerTrainer(_resuming(), SFTTrainer):  # type: ignore[misc]
         """Learns answers."""
+
+        def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **given: Any) -> Any:
+            """TRL's, of fewer positions; who wants outputs gets those of all."""
+            if return_outputs:
+                return super().compute_loss(model, inputs, return_outputs, **given)
+            with learnt_only(self.model, inputs) as fewer:
+                return super().compute_loss(model, fewer, **given)
 
     return AnswerTrainer
 

@@ -1,9 +1,10 @@
-"""Tokens a second of `trainer.methods.train` and of a plain TRL script, on the same rows, in turns in one process.
+"""Tokens a second of `trainer.methods.train` and of a plain TRL script, on the same rows, step by step in turns.
 
-    python -m tests.bars.support.training_speed --base FOLDER --rows examples/triage/train.jsonl --steps 8 --rounds 3
+    python -m tests.bars.support.training_speed --base FOLDER --rows examples/triage/train.jsonl --steps 16
 
-The last line is one JSON document; `tokens_ratio` is ours by the script's, each at its fastest round, so that what else
-runs on the machine counts little. Only the steps are timed, not the loading.
+The last line is one JSON document; `tokens_ratio` is ours by the script's, of the median of pairs of steps: a shared
+machine is twice as fast in one minute as in the next, and a step of one side is held against the step of the other
+that came right after it, on the same rows. The first pair, which has loading in it, does not count.
 """
 
 from __future__ import annotations
@@ -11,37 +12,71 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
+from threading import Semaphore
 from typing import Any
 
 from registry.training.sections import TrainingOptions
 from trainer.making import set_environment
+from trainer.watch import Order
 
 BATCH_ROWS, MAX_LENGTH_TOKENS, RATE = 8, 512, 5e-4
+LONG = 1_000_000
+"""Turns for who has nobody beside."""
 
 
 @dataclass(frozen=True, slots=True)
-class Speed:
-    """One round of one side. `losses` are of its steps, in nats per answer token."""
+class Trained:
+    """One side. `tokens` are those of all its steps: prompts count, padding does not. `losses` are of its steps, in
+    nats per answer token.
+    """
 
     tokens: int
-    seconds: float
+    step_seconds: tuple[float, ...]
     losses: tuple[float, ...]
 
-    @property
-    def tokens_per_second(self) -> float:
-        """Prompts count, padding does not."""
-        return self.tokens / self.seconds
+
+@dataclass(slots=True)
+class Turn:
+    """The turns of one of two sides, of which one runs at a time, for a step."""
+
+    mine: Semaphore
+    other: Semaphore
+    seconds: list[float] = field(default_factory=list)
+    began_s: float = 0.0
+
+    def begin(self) -> None:
+        """Wait for the first turn."""
+        self.mine.acquire()
+        self.began_s = time.perf_counter()
+
+    def step_is_over(self) -> None:
+        """Let the other side make its step, and wait until it has."""
+        self.seconds.append(time.perf_counter() - self.began_s)
+        self.other.release()
+        self.begin()
+
+    def leave(self) -> None:
+        """Let the other side go on for ever."""
+        self.other.release(LONG)
 
 
-def plain_trl(base: Path, rows: Path, steps: int) -> Speed:
+def plain_trl(base: Path, rows: Path, steps: int, turn: Turn) -> Trained:
     """What people write who use TRL alone: rows as a table of chats, a LoRA configuration, and `SFTTrainer.train`."""
     import torch
     from datasets import Dataset
     from peft import LoraConfig
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
     from trl import SFTConfig, SFTTrainer
+
+    class InTurns(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            turn.step_is_over()
 
     chats = [json.loads(line)["messages"] for line in rows.read_text("utf-8").splitlines()]
     table = Dataset.from_list([{"prompt": chat[:-1], "completion": chat[-1:]} for chat in chats])
@@ -71,13 +106,14 @@ def plain_trl(base: Path, rows: Path, steps: int) -> Speed:
             train_dataset=table,
             processing_class=AutoTokenizer.from_pretrained(base),
             peft_config=LoraConfig(r=8, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
+            callbacks=[InTurns()],
         )
-        outcome = trainer.train()
+        trainer.train()
     losses = [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
-    return Speed(int(trainer.state.num_input_tokens_seen), float(outcome.metrics["train_runtime"]), tuple(losses))
+    return Trained(int(trainer.state.num_input_tokens_seen), tuple(turn.seconds), tuple(losses))
 
 
-def ours(base: Path, rows: Path, steps: int) -> Speed:
+def ours(base: Path, rows: Path, steps: int, turn: Turn) -> Trained:
     """The same by a recipe."""
     from trainer.data.encode import Rules, encode_all
     from trainer.data.read import read_data
@@ -93,6 +129,10 @@ def ours(base: Path, rows: Path, steps: int) -> Speed:
             if measured.train_loss is not None:
                 losses.append(measured.train_loss)
 
+        def after(self, step: int, total_steps: int) -> Order:
+            turn.step_is_over()
+            return "go"
+
     section = {
         "max_steps": steps,
         "batch_size": BATCH_ROWS,
@@ -105,28 +145,42 @@ def ours(base: Path, rows: Path, steps: int) -> Speed:
         loaded.tokenizer, read_data(rows, "chat").examples, file=str(rows), rules=Rules(MAX_LENGTH_TOKENS)
     )
     trained = train(loaded, Rows(encoded), recipe, Noting())
-    return Speed(trained.trained_tokens, trained.seconds, tuple(losses))
+    return Trained(trained.trained_tokens, tuple(turn.seconds), tuple(losses))
 
 
-def tokens_ratio(base: Path, rows: Path, *, steps: int, rounds: int) -> dict[str, Any]:
-    """Both sides in turns; who begins changes with every round."""
-    found: dict[str, list[Speed]] = {"ours": [], "plain_trl": []}
-    sides = [("ours", ours), ("plain_trl", plain_trl)]
-    for at in range(rounds):
-        for name, side in sides if at % 2 == 0 else reversed(sides):
-            found[name].append(side(base, rows, steps))
-    best = {name: max(speed.tokens_per_second for speed in speeds) for name, speeds in found.items()}
-    first = {name: speeds[0] for name, speeds in found.items()}
+def tokens_ratio(base: Path, rows: Path, *, steps: int) -> dict[str, Any]:
+    """Both sides at once, in turns."""
+    first, second = Semaphore(1), Semaphore(0)
+
+    def trained(side: Callable[[Path, Path, int, Turn], Trained], turn: Turn) -> Trained:
+        turn.begin()
+        try:
+            return side(base, rows, steps, turn)
+        finally:
+            turn.leave()
+
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(trained, ours, Turn(first, second))
+        other = pool.submit(trained, plain_trl, Turn(second, first))
+        mine, plain = one.result(), other.result()
+    pairs = list(zip(mine.step_seconds, plain.step_seconds, strict=True))[1:]
     return {
-        "tokens_ratio": round(best["ours"] / best["plain_trl"], 3),
-        "tokens_per_second": {name: round(value, 1) for name, value in best.items()},
+        "tokens_ratio": round(mine.tokens / plain.tokens * median(plain_s / mine_s for mine_s, plain_s in pairs), 3),
+        "tokens_per_second": {"ours": _per_second(mine), "plain_trl": _per_second(plain)},
         # The script learns what the template writes after the stop token too: one line break, in ChatML.
-        "tokens_of_a_row_fewer": (first["plain_trl"].tokens - first["ours"].tokens) / (steps * BATCH_ROWS),
-        "largest_difference_of_losses": round(
-            max(abs(one - two) for one, two in zip(first["ours"].losses, first["plain_trl"].losses, strict=True)), 5
-        ),
-        "rounds": {name: [asdict(speed) for speed in speeds] for name, speeds in found.items()},
+        "tokens_of_a_row_fewer": (plain.tokens - mine.tokens) / (steps * BATCH_ROWS),
+        "largest_difference_of_losses": round(_apart(mine.losses, plain.losses), 5),
+        "trainings": {"ours": asdict(mine), "plain_trl": asdict(plain)},
     }
+
+
+def _per_second(trained: Trained) -> float:
+    """Tokens, at the pace of the median step."""
+    return round(trained.tokens / len(trained.step_seconds) / median(trained.step_seconds[1:]), 1)
+
+
+def _apart(one: Sequence[float], other: Sequence[float]) -> float:
+    return max(abs(mine - its) for mine, its in zip(one, other, strict=True))
 
 
 def main() -> None:
@@ -134,11 +188,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--rows", type=Path, required=True, help="chats of one question and one answer")
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=16, help="of each side, two at least")
     given = parser.parse_args()
     set_environment()
-    print(json.dumps(tokens_ratio(given.base, given.rows, steps=given.steps, rounds=given.rounds)))
+    print(json.dumps(tokens_ratio(given.base, given.rows, steps=given.steps)))
 
 
 if __name__ == "__main__":
