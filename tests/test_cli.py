@@ -101,7 +101,11 @@ def test_a_promote_without_a_gateway_moves_the_alias_at_once_and_says_so(shop: R
 def test_rollback_and_history_tell_who_moved_what_and_why(shop: Run) -> None:
     shop("adapters", "promote", "acme/triage@1.0")
     shop("adapters", "promote", "acme/triage@1.1", "--reason", "better")
+    assert "rollback of production  to acme/triage@1.0" in shop("adapters", "show", "acme/triage").out
     assert "acme/triage@production → acme/triage@1.0: done" in shop("adapters", "rollback", "acme/triage").out
+    why_not = "acme/triage@production has no earlier version to go back to"
+    shown = shop("adapters", "show", "acme/triage", "--json").document
+    assert shown["ways_back"] == {"production": {"back_to": None, "why_not": why_not}}
     moves = shop("adapters", "history", "acme/triage", "--json").document["moves"]
     assert [(move["from_version"], move["to_version"], move["reason"]) for move in moves] == [
         (None, "acme/triage@1.0", ""),

@@ -59,17 +59,36 @@ def enqueue(
         finished_at_ms=None,
     )
     if not session.add_new(row):
-        raise _still_running(session, adapter, alias)
+        raise _in_the_way(session, adapter, alias)
     return swap_info(session, row)
 
 
-def _still_running(session: Session, adapter: Adapter, alias: str) -> Conflict:
-    name = f"{adapter.tenant}/{adapter.name}@{alias}"
-    running = session.scalars(
+def refuse_while_swapped(session: Session, adapter: Adapter, alias: str) -> None:
+    """Raise `Conflict` while a swap of the alias goes on."""
+    running = _running(session, adapter, alias)
+    if running is not None:
+        raise _still_running(adapter, alias, running)
+
+
+def _running(session: Session, adapter: Adapter, alias: str) -> Swap | None:
+    return session.scalars(
         select(Swap).where(Swap.adapter_id == adapter.id, Swap.alias == alias, Swap.finished_at_ms.is_(None))
     ).one_or_none()
-    if running is None:  # it has ended since it was in the way
-        return Conflict(f"{name} was changed by somebody else meanwhile; look at it and try again", param="alias")
+
+
+def _still_running(adapter: Adapter, alias: str, running: Swap) -> Conflict:
     return Conflict(
-        f"swap {running.id} of {name} is still {running.state!r}; a running gateway finishes it", param="alias"
+        f"swap {running.id} of {adapter.tenant}/{adapter.name}@{alias} is still {running.state!r}; a running gateway "
+        "finishes it",
+        param="alias",
+    )
+
+
+def _in_the_way(session: Session, adapter: Adapter, alias: str) -> Conflict:
+    running = _running(session, adapter, alias)
+    if running is not None:
+        return _still_running(adapter, alias, running)
+    return Conflict(  # it has ended since it was in the way
+        f"{adapter.tenant}/{adapter.name}@{alias} was changed by somebody else meanwhile; look at it and try again",
+        param="alias",
     )

@@ -1,17 +1,16 @@
-"""What may be asked of a swap: which version a rollback means, which arms a split can have, what is refused and why."""
+"""What may be asked of a swap: which arms a split can have, what is refused and why."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry.adapters.effect_proof import LEAST_EFFECT_IN_NOISES
 from registry.adapters.proofs import ProofInfo
-from registry.adapters.rows import Adapter, AliasEvent, Version
+from registry.adapters.rows import Adapter, Version
 from registry.adapters.version_rows import require_version
-from registry.errors import InvalidInput, NotFound
+from registry.errors import InvalidInput
 from registry.names import PRODUCTION, AdapterRef, VersionNumber
 from registry.splits.ranges import FULL_WEIGHT
 from registry.splits.rows import BASE, BASE_ARM
@@ -31,33 +30,6 @@ def refuse_quarantined(session: Session, adapter: Adapter, version: Version, par
         raise InvalidInput(
             f"{name_of(session, adapter, version.id)} is quarantined: {version.quarantined}", param=param
         )
-
-
-def before_top(session: Session, adapter: Adapter, alias: str) -> Version:
-    """Where a rollback goes. Raises `NotFound` at the bottom.
-
-    History is read as a stack: moving to the version below the top takes the top away.
-    """
-    events = session.scalars(
-        select(AliasEvent).where(AliasEvent.adapter_id == adapter.id, AliasEvent.alias == alias).order_by(AliasEvent.id)
-    )
-    stack = _stack_of(event.to_version_id for event in events)
-    if len(stack) < 2:
-        raise NotFound(f"{adapter.tenant}/{adapter.name}@{alias} has no earlier version to go back to", param="alias")
-    return session.get_one(Version, stack[-2])
-
-
-def _stack_of(moves: Iterable[int]) -> list[int]:
-    """Version ids from the oldest to the current one, without those that were rolled back."""
-    stack: list[int] = []
-    for version_id in moves:
-        if stack[-1:] == [version_id]:
-            continue
-        if stack[-2:-1] == [version_id]:
-            stack.pop()
-        else:
-            stack.append(version_id)
-    return stack
 
 
 def check_weights(ref: AdapterRef, alias: str, weights: Mapping[str, int]) -> None:

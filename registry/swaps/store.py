@@ -33,13 +33,13 @@ from registry.swaps.infos import FAILED, FINAL_STATES, FLIPPED, SwapInfo, swap_i
 from registry.swaps.queueing import enqueue, enqueue_ramp
 from registry.swaps.rows import Swap
 from registry.swaps.rules import (
-    before_top,
     check_weights,
     name_of,
     refuse_quarantined,
     versions_of,
     why_indistinguishable,
 )
+from registry.swaps.ways_back import WayBackInfo, way_back, ways_back_of
 
 if TYPE_CHECKING:
     from registry.catalog.changes import WriteSession
@@ -109,16 +109,18 @@ class Swaps:
             adapter = require_adapter(session, ref)
             refuse_while_running(session, adapter, alias)
             _require_alias(session, adapter, alias, expected)
-            if active_split(session, adapter.id, alias) is not None:
-                current = require_version(session, adapter, AdapterRef(ref.tenant, ref.adapter, None, alias))
-                if not current.quarantined:
-                    arms = [(current, FULL_WEIGHT)]
-                    return enqueue_ramp(
-                        session, adapter, current, arms, alias, actor, reason or "rollback", gate=UNGATED
-                    )
-            version = before_top(session, adapter, alias)
-            refuse_quarantined(session, adapter, version, "version")
-            return enqueue(session, adapter, version, alias, actor, reason or "rollback", gate=UNGATED)
+            version, ends_split = way_back(session, adapter, alias)
+            why = reason or "rollback"
+            if ends_split:
+                return enqueue_ramp(
+                    session, adapter, version, [(version, FULL_WEIGHT)], alias, actor, why, gate=UNGATED
+                )
+            return enqueue(session, adapter, version, alias, actor, why, gate=UNGATED)
+
+    def ways_back(self, ref: AdapterRef) -> dict[str, WayBackInfo]:
+        """What `request_rollback` would do now, by alias, whatever `ref` has after `@`. Raises `NotFound`."""
+        with self._db.read() as session:
+            return ways_back_of(session, require_adapter(session, ref))
 
     def request_ramp(
         self,

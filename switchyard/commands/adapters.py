@@ -9,6 +9,7 @@ import typer
 
 from registry.days import when
 from registry.names import parse_ref, parse_whole_adapter
+from registry.words import size
 from switchyard.commands.adapters_diff import diff
 from switchyard.commands.adapters_export import export
 from switchyard.commands.adapters_import import import_
@@ -64,7 +65,7 @@ def list_adapters(
                 version.name,
                 traffic_of(version),
                 version.facts["rank"],
-                f"{version.facts['size_bytes'] / 1e6:.1f} MB",
+                size(version.facts["size_bytes"]),
                 bases.get(version.base_digest, version.base_digest[7:19]),
                 when(version.created_at_ms),
                 gates.get(version.id),
@@ -83,8 +84,10 @@ def show(name: str = Adapter, json_output: bool = JsonFlag) -> None:
         version = registry.adapters.get(parse_ref(name))
         gate = registry.gates.standings([version.id]).get(version.id)
         bases = _base_names(registry)
+        ways_back = registry.swaps.ways_back(parse_ref(name))
+    back = {alias: way for alias, way in ways_back.items() if alias in version.aliases}
     if json_output:
-        print_json({**version_fields(version), "gate": gate})
+        print_json({**version_fields(version), "gate": gate, "ways_back": back})
         return
     fields = {
         "version": version.name,
@@ -95,6 +98,7 @@ def show(name: str = Adapter, json_output: bool = JsonFlag) -> None:
         "published": when(version.created_at_ms),
         "effect": effect_of(version),
         "gate": gate,
+        **{f"rollback of {alias}": f"to {way.back_to}" if way.back_to else way.why_not for alias, way in back.items()},
         **{f"facts.{key}": value for key, value in version.facts.items()},
         **{f"lineage.{key}": value for key, value in version.lineage.items() if key != "recipe"},
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from registry.words import size
 from switchyard.console import print_json, say
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def print_published(published: Published, json_output: bool) -> None:
     if json_output:
         print_json({**version_fields(version), "created": published.created})
     elif published.created:
-        say(f"published {version.name} (rank {version.facts['rank']}, {version.facts['size_bytes'] / 1e6:.1f} MB)")
+        say(f"published {version.name} (rank {version.facts['rank']}, {size(version.facts['size_bytes'])})")
         if version.proof is None:
             say(f"it has no effect proof; measure one: switchyard adapters prove {version.name}")
         say(f"serve it: switchyard adapters promote {version.name}")

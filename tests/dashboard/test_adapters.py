@@ -75,11 +75,16 @@ def test_a_version_shows_its_lineage_and_what_would_evaluate_it(visitor: Visitor
 
 def test_a_promote_is_followed_to_its_end_and_taken_back(visitor: Visitor, shop: Stack) -> None:
     ref = {"number": "1.1", "reason": "better"}
+    page = visitor.page(HOME)
+    assert "/rollback" not in page, "a way back that is not there is not offered"
+    assert "No rollback: acme/triage@production has no earlier version to go back to" in seen(page)
     answer = visitor.post(f"{HOME}/promote", {**ref, "etag": "stale"})
     assert answer.status_code == 303
     assert "is not as it was read any more" in seen(visitor.page(answer.headers["location"]))
     for path, fields, number in (("promote", ref, "1.1"), ("rollback", {"reason": "worse"}, "1.0")):
-        etag = visitor.page(HOME).split('name="etag" value="')[1].split('"')[0]
+        page = visitor.page(HOME)
+        assert ("It goes back to 1.0." in seen(page)) == (path == "rollback")
+        etag = page.split('name="etag" value="')[1].split('"')[0]
         answer = visitor.post(f"{HOME}/{path}", {**fields, "etag": etag})
         assert answer.status_code == 303
         page = answer.headers["location"]

@@ -66,6 +66,8 @@ def test_a_promote_is_accepted_at_once_begins_at_once_and_is_followed_to_its_rep
 
 def test_a_rollback_goes_back_and_both_are_listed_newest_first(admin: Admin, stack: Stack) -> None:
     at_its_end(admin, admin.post("/swaps", version="acme/triage@1.1")["id"])
+    (alias,) = admin.get("/adapters/acme/triage/aliases")["aliases"]
+    assert (alias["back_to"], alias["why_not_back"]) == ("acme/triage@1.0", None)
     back = admin.post("/swaps/rollback", adapter="acme/triage")
     assert at_its_end(admin, back["id"])["swap"]["to_version"] == "acme/triage@1.0"
     assert stack.chat("triage").json()["model"] == "acme/triage@1.0"

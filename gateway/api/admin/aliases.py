@@ -5,6 +5,7 @@ They are moved by `POST /admin/v1/swaps`, which loads and proves first, and take
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -12,7 +13,9 @@ from pydantic import Field
 
 from gateway.api.admin.office import Office, whole_adapter
 from gateway.api.admin.shapes import Limit, Next, Shape
+from registry.adapters.aliases import AliasInfo
 from registry.names import AdapterRef
+from registry.swaps.ways_back import WayBackInfo
 
 Owner = Annotated[str, Path(max_length=63, description="A tenant's name.")]
 AdapterName = Annotated[str, Path(max_length=63, description="An adapter's name inside the tenant.")]
@@ -25,6 +28,11 @@ class AliasDocument(Shape):
     version: str = Field(description="What it points at, tenant/adapter@1.0.")
     etag: str = Field(description="Changes with every move; send it as If-Match with a promote or rollback.")
     arms: dict[str, int] = Field(description="Version → 1/10,000 of its traffic while it is split; else empty.")
+    back_to: str | None = Field(
+        description="What a rollback would give all of its traffic to, now: while it is split what it points at, else "
+        "the version before. Null: a rollback would be refused."
+    )
+    why_not_back: str | None = Field(description="Why a rollback would be refused; null where it would not.")
 
 
 class AliasesDocument(Shape):
@@ -60,7 +68,8 @@ def add_aliases(router: APIRouter, office: Office) -> None:
     def list_aliases(tenant: Owner, adapter: AdapterName) -> AliasesDocument:
         """Where every alias of an adapter points."""
         ref = ref_of(tenant, adapter)
-        found = [AliasDocument.model_validate(info) for info in registry.adapters.aliases(ref)]
+        back = registry.swaps.ways_back(ref)
+        found = [_alias(info, back[info.alias]) for info in registry.adapters.aliases(ref) if info.alias in back]
         return AliasesDocument(adapter=ref.adapter_name, aliases=found)
 
     @router.get("/adapters/{tenant}/{adapter}/history")
@@ -75,6 +84,10 @@ def add_aliases(router: APIRouter, office: Office) -> None:
         rest = registry.adapters.history(ref_of(tenant, adapter))[start:]
         following = str(start + limit) if len(rest) > limit else None
         return HistoryDocument(moves=[MoveDocument.model_validate(move) for move in rest[:limit]], next=following)
+
+
+def _alias(info: AliasInfo, back: WayBackInfo) -> AliasDocument:
+    return AliasDocument(**asdict(info), back_to=back.back_to, why_not_back=back.why_not)
 
 
 def ref_of(tenant: str, adapter: str) -> AdapterRef:
