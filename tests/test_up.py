@@ -89,7 +89,7 @@ def test_a_folder_without_the_samples_is_one_sentence_before_anything_is_prepare
 
 
 def test_missing_memory_is_named_with_both_figures() -> None:
-    with pytest.raises(StartFailed, match=r"memory: .* GiB available, 1048576.0 GiB needed; stop other programs"):
+    with pytest.raises(StartFailed, match=r"memory: .* [MGT]B available, 1,130 TB needed; stop other programs"):
         require([checks.check_memory(needed=2**50)])
 
 

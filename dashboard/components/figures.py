@@ -15,7 +15,7 @@ Form = Callable[[float | None], str]
 """How a chart or a table writes a number; one of the functions below."""
 STEPS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-BYTES = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 NANO = 10**9
 
 
@@ -88,12 +88,13 @@ def ms(value: float | None) -> str:
 
 
 def size(value: float | None) -> str:
-    """Bytes: 12 B, 3.4 MiB."""
+    """Bytes: 12 B, 3.4 MB, in steps of 1,000 as commands tell them."""
     if value is None:
         return UNKNOWN
+    rounded = float(f"{value:.3g}")
     for scale, unit in BYTES:
-        if abs(value) >= scale:
-            return f"{_three_digits(value / scale)} {unit}"
+        if abs(rounded) >= scale:
+            return f"{_three_digits(rounded / scale)} {unit}"
     return f"{plain(value)} B"
 
 

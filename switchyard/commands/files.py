@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from registry.days import when
+from registry.words import size
 from switchyard.console import actor, print_done, print_json, print_table, say
 from switchyard.options import JsonFlag
 from switchyard.registry_access import open_registry
@@ -37,8 +38,8 @@ def list_files(
             if json_output:
                 print_json(kept)
                 return
-            rows = ((one.tenant, one.files, one.bytes, when(one.oldest_ms)) for one in kept)
-            print_table(("TENANT", "FILES", "BYTES", "OLDEST"), rows, empty="there are no files")
+            rows = ((one.tenant, one.files, size(one.bytes), when(one.oldest_ms)) for one in kept)
+            print_table(("TENANT", "FILES", "SIZE", "OLDEST"), rows, empty="there are no files")
             return
         registry.tenants.get(tenant)
         found = registry.files.page(tenant, None, limit).files
@@ -46,8 +47,8 @@ def list_files(
         print_json(found)
         return
     print_table(
-        ("ID", "NAME", "PURPOSE", "BYTES", "MADE", "EXPIRES"),
-        ((one.id, one.filename, one.purpose, one.bytes, when(one.created_at_ms), _expiry(one)) for one in found),
+        ("ID", "NAME", "PURPOSE", "SIZE", "MADE", "EXPIRES"),
+        ((one.id, one.filename, one.purpose, size(one.bytes), when(one.created_at_ms), _expiry(one)) for one in found),
         empty=f"{tenant} has no files",
     )
 
@@ -64,7 +65,7 @@ def show_file(file_id: str, tenant: str = TenantOption, json_output: bool = Json
     say(
         f"{info.id} of {info.tenant}: {info.filename}",
         f"purpose  {info.purpose}",
-        f"bytes    {info.bytes}",
+        f"size     {size(info.bytes)}",
         f"digest   {info.digest}",
         f"made     {when(info.created_at_ms)}",
         f"expires  {_expiry(info)}",
@@ -82,7 +83,7 @@ def add_file(
     """Store a file of this machine for a tenant, of any length: what tenants may upload is not asked."""
     with open_registry() as registry:
         info = registry.files.create(tenant, path.name, purpose, _read(path))
-    print_done(info, f"{info.id}: {info.bytes} bytes of {info.filename}", json_output)
+    print_done(info, f"{info.id}: {size(info.bytes)} of {info.filename}", json_output)
 
 
 @files.command("delete")

@@ -134,7 +134,7 @@ def test_files_are_listed_by_tenant_with_size_and_end(operator: Visitor, stack: 
     info = files.create("acme", "rows <1>.jsonl", "fine-tune", [b"x" * 3000], expires_after_s=7_200)
     try:
         text = seen(operator.page("/training/files?tenant=acme"))
-        assert f"rows <1>.jsonl {info.id} fine-tune 2.93 KiB" in text
+        assert f"rows <1>.jsonl {info.id} fine-tune 3 kB" in text
         assert re.search(r"in 1 h|in 2 h", text)
         assert re.search(r"What tenants keep.* acme \d+ ", text)
     finally:

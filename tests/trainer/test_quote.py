@@ -112,8 +112,8 @@ def test_a_quote_is_held_against_what_the_training_took() -> None:
     assert compared["memory_bytes"] == {"quoted": 4_000, "actual": 5_000, "ratio": 1.25}
     assert (compared["trained_tokens"]["ratio"], compared["within_quoted_range"]) == (1.02, True)
     words = (
-        "tokens trained 5,000 quoted, 5,100 taken; seconds of training 100.0 quoted, 120.0 taken; bytes of memory "
-        "4,000 quoted, 5,000 taken"
+        "tokens trained 5,000 quoted, 5,100 taken; seconds of training 100.0 quoted, 120.0 taken; memory 4 kB quoted, "
+        "5 kB taken"
     )
     assert truth_sentence(compared) == f"quoted against actual: {words}"
     unknown = against_actual({"steps": 10, "trained_tokens": 5_000, "time": None}, Actual(10, 120, 5_000, 5_000))

@@ -41,7 +41,7 @@ def read_array(stream: BinaryIO) -> Lines:
     data = stream.read(MAX_ARRAY_BYTES + 1)
     digest = hashlib.sha256(data).hexdigest()
     if len(data) > MAX_ARRAY_BYTES:
-        text = f"a list holds at most {MAX_ARRAY_BYTES} bytes; write JSONL, one JSON object per line"
+        text = f"a list holds at most {MAX_ARRAY_BYTES >> 20} MiB; write JSONL, one JSON object per line"
         return Lines(digest, 1, (), (Fault(1, "file_too_large", text),))
     data = data.removeprefix(UTF8_BOM)
     try:

@@ -137,7 +137,7 @@ def _raw_lines(stream: BinaryIO, digest: Any) -> Iterator[tuple[int, bytes | Fau
     while piece := stream.readline(MAX_LINE_BYTES + 1):
         number += 1
         if stream.tell() > MAX_FILE_BYTES:
-            yield number, Fault(number, "file_too_large", f"a file holds at most {MAX_FILE_BYTES} bytes; split it")
+            yield number, Fault(number, "file_too_large", f"a file holds at most {MAX_FILE_BYTES >> 30} GiB; split it")
             return
         digest.update(piece)
         if number == 1:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.money import dollars_to_nano
 from registry.service import Registry
+from registry.words import size
 from trainer.jobs.settings import TrainerSettings
 from trainer.jobs.watching import ChildWatch
 
@@ -44,7 +45,7 @@ def quoted(task: Task, rows: EncodedSets, prices: Mapping[str, Any], watch: Chil
         except TrainingRefused as refused:  # the training itself will say whether that lasts
             watch.say(f"No steps could be timed: {refused}.", level="warn")
     if found.fits is False:
-        watch.say(f"It will need {found.needed_bytes:,} bytes of memory, and this worker has less.", level="warn")
+        watch.say(f"It will need {size(found.needed_bytes)} of memory, and this worker has less.", level="warn")
     document = found.document()
     watch.say(sentence(found), data={"quote": document})
     return document

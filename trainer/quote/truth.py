@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from registry.words import size
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,12 @@ def against_actual(quoted: Mapping[str, Any], actual: Actual) -> dict[str, Any]:
 
 def truth_sentence(compared: Mapping[str, Any]) -> str:
     """One line for people."""
-    shown = (
-        ("tokens trained", "trained_tokens"),
-        ("seconds of training", "seconds"),
-        ("bytes of memory", "memory_bytes"),
+    shown: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+        ("tokens trained", "trained_tokens", "{:,}".format),
+        ("seconds of training", "seconds", "{:.1f}".format),
+        ("memory", "memory_bytes", size),
     )
-    figures = (f"{words} {_words(compared[name], '.1f' if name == 'seconds' else ',')}" for words, name in shown)
+    figures = (f"{words} {_words(compared[name], form)}" for words, name, form in shown)
     return f"quoted against actual: {'; '.join(figures)}"
 
 
@@ -52,7 +54,7 @@ def _compared(quoted: float | None, actual: float) -> dict[str, Any]:
     return {"quoted": quoted, "actual": actual, "ratio": round(actual / quoted, 3) if quoted else None}
 
 
-def _words(figure: Mapping[str, Any], form: str) -> str:
+def _words(figure: Mapping[str, Any], form: Callable[[float], str]) -> str:
     if figure["quoted"] is None:
-        return f"{figure['actual']:{form}}, which was not quoted"
-    return f"{figure['quoted']:{form}} quoted, {figure['actual']:{form}} taken"
+        return f"{form(figure['actual'])}, which was not quoted"
+    return f"{form(figure['quoted'])} quoted, {form(figure['actual'])} taken"

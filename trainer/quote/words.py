@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from registry.money import nano_to_dollars
-from trainer.quote.gpus import GB
+from registry.words import size
 from trainer.quote.quote import Quote
 
 Line = tuple[str, str]
@@ -26,10 +26,10 @@ def row_lines(found: Quote) -> Iterator[Line]:
     yield "training", f"{found.steps:,} steps, {found.trained_tokens:,} tokens"
     share = 100 * found.trainable_parameters / found.parameters
     yield "trained", f"{found.trainable_parameters:,} of {found.parameters:,} parameters ({share:.2f} %)"
-    need, room = found.memory.total / GB, found.memory_bytes
-    there = "" if room is None else f", {room / GB:.1f} GB are there: {'it fits' if found.fits else 'IT DOES NOT FIT'}"
-    used = "" if found.peak_bytes is None else f" ({found.peak_bytes / GB:.2f} GB in use while steps were timed)"
-    yield "memory", f"{need:.2f} GB{used}, and {found.evaluation_bytes / GB:.2f} GB to measure results{there}"
+    room = found.memory_bytes
+    there = "" if room is None else f", {size(room)} are there: {'it fits' if found.fits else 'IT DOES NOT FIT'}"
+    used = "" if found.peak_bytes is None else f" ({size(found.peak_bytes)} in use while steps were timed)"
+    yield "memory", f"{size(found.memory.total)}{used}, and {size(found.evaluation_bytes)} to measure results{there}"
 
 
 def time_lines(found: Quote) -> Iterator[Line]:

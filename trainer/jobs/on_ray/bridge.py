@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from registry.words import size
 from trainer.jobs.child import waited_for
 from trainer.jobs.folder import Assignment, JobFolder
 from trainer.jobs.lines import STOPPED, Event, Finished, JobMouth, Saved, as_line, of_line
@@ -95,8 +96,8 @@ class Bridge:
         found: str | None = self._patiently(self._actor.find_base, assignment.base_digest, str(base), waits=True)
         if found is None and not self._stops:
             files = files_of(base)
-            size = sum(file.stat().st_size for _, file in files)
-            self._say(f"The base is copied to the node: {size / 1e6:,.0f} MB.")
+            length = sum(file.stat().st_size for _, file in files)
+            self._say(f"The base is copied to the node: {size(length)}.")
             self._send("base", iter(files))
             found = self._patiently(self._actor.keep_base, assignment.base_digest)
         return None if self._stops else found
@@ -117,8 +118,8 @@ class Bridge:
     def _send(self, where: Where, files: Any) -> None:
         under_way: list[Any] = []
         for name, file in files:
-            offset, size = 0, file.stat().st_size
-            while offset < size or offset == 0:
+            offset, length = 0, file.stat().st_size
+            while offset < length or offset == 0:
                 if len(under_way) >= AT_ONCE:
                     self._got(under_way.pop(0))
                     self._mouth.pass_on("\n")
@@ -146,12 +147,12 @@ class Bridge:
 
     def _fetch(self, name: str) -> None:
         """A file or folder of the job, from the node."""
-        for file, size in self._ask(self._actor.files, name):
+        for file, length in self._ask(self._actor.files, name):
             target, offset = below(self._folder.path, file), 0
-            while offset < size or offset == 0:
+            while offset < length or offset == 0:
                 data = self._ask(self._actor.read, file, offset)
-                if not data and size:
-                    raise NodeLost(f"{file} ended after {offset} of {size} bytes")
+                if not data and length:
+                    raise NodeLost(f"{file} ended after {offset} of {length} bytes")
                 write_piece(target, offset, data)
                 offset += max(1, len(data))
 
