@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import or_, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from registry.audit.log import faults_in
+from registry.audit.naming import AGAINST
 from registry.audit.rows import AuditLine
 from registry.db import Database
 from registry.errors import NotFound
@@ -68,7 +69,9 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which orders; `None` is any. `object` is its name, or what begins with it before an `@`, `/` or `:`."""
+    """Which orders; `None` is any. `object` is its name, or what begins with it before an `@`, `/` or `:`; of two that
+    an order is about, either.
+    """
 
     tenant: str | None = None
     actor: str | None = None
@@ -93,9 +96,7 @@ class AuditLog:
         if wanted.actor is not None:
             query = query.where(line.actor == wanted.actor)
         if wanted.object is not None:
-            below = (of_any.object.startswith(wanted.object + mark, autoescape=True) for mark in "@/:")
-            about = or_(of_any.object == wanted.object, *below)
-            query = query.where(line.seq.in_(select(of_any.order_seq).where(about)))
+            query = query.where(line.seq.in_(select(of_any.order_seq).where(_is_about(of_any.object, wanted.object))))
         if wanted.since_ms is not None:
             query = query.where(line.at_ms >= wanted.since_ms)
         with self._db.read() as session:
@@ -118,6 +119,20 @@ class AuditLog:
         with self._db.read() as session:
             lines, faults = faults_in(session)
         return Proof(lines, tuple(faults))
+
+
+def _is_about(column: InstrumentedAttribute[str], wanted: str) -> ColumnElement[bool]:
+    second = AGAINST + wanted
+    marked = [
+        found
+        for mark in "@/:"
+        for found in (
+            column.startswith(wanted + mark, autoescape=True),
+            column.contains(second + mark, autoescape=True),
+        )
+    ]
+    first = column.startswith(wanted + AGAINST, autoescape=True)
+    return or_(column == wanted, first, column.endswith(second, autoescape=True), *marked)
 
 
 def _entry(documents: list[dict[str, Any]]) -> AuditEntry:

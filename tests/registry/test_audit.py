@@ -11,6 +11,7 @@ from sqlalchemy import LargeBinary, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from registry.audit.changes import HASHES
+from registry.audit.naming import about_of, tenant_of
 from registry.audit.order import MOST_ROWS
 from registry.audit.rows import AuditLine
 from registry.audit.secrets import HIDDEN, told
@@ -136,6 +137,36 @@ def test_orders_are_found_by_whose_they_are_about_also_where_only_what_they_chan
     assert registry.audit.page(Wanted(since_ms=10**15), None, 10) == []
     every = registry.audit.page(Wanted(), None, 10)
     assert registry.audit.page(Wanted(), every[0].id, 10) == every[1:]
+
+
+def test_an_order_about_two_is_found_by_either(registry: Registry) -> None:
+    with ordered("acme/triage@1.1 against acme/answers"):
+        registry.tenants.create("umbrella")
+    for about in ("acme/triage@1.1", "acme/triage", "acme/answers", "acme"):
+        assert newest(registry, object=about).object == "acme/triage@1.1 against acme/answers"
+    for about in ("acme/tri", "answers", "acme/ans"):
+        assert registry.audit.page(Wanted(object=about), None, 1) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "about", "tenant"),
+    [
+        ({"a": "base", "b": "acme/triage@1.1"}, "base against acme/triage@1.1", "acme"),
+        ({"a": "acme/triage@1.0", "b": "acme/triage@1.1"}, "acme/triage@1.0 against acme/triage@1.1", "acme"),
+        ({"a": "org/model", "a_url": "http://x", "b": "acme/triage"}, "org/model against acme/triage", "acme"),
+        ({"a": "base", "b": "tiny", "tenant": "globex"}, "base against tiny", "globex"),
+        ({"adapter": "acme/triage", "version": "1.1"}, "acme/triage@1.1", "acme"),
+        ({"version": "acme/triage@1.1"}, "acme/triage@1.1", "acme"),
+        ({"version": "1.1"}, "1.1", None),
+        ({"scope": "adapter:acme/triage"}, "adapter:acme/triage", "acme"),
+        ({"scope": "tenant:acme"}, "tenant:acme", "acme"),
+        ({"a": "base"}, "", None),
+    ],
+)
+def test_what_an_order_is_about_and_whose_it_is_are_told_by_its_own_names(
+    said: dict[str, str], about: str, tenant: str | None
+) -> None:
+    assert (about_of({}, said), tenant_of(about, said)) == (about, tenant)
 
 
 @pytest.mark.parametrize("statement", ["UPDATE audit_lines SET actor = 'eve'", "DELETE FROM audit_lines"])
