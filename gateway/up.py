@@ -33,6 +33,7 @@ GATEWAY_START_TIMEOUT_S = 90.0
 DASHBOARD_START_TIMEOUT_S = 30.0
 TRAINER_GRACE_S = 60.0
 """To end the step that is going on and to store a checkpoint."""
+WITH_TOOLS = "--base-model takes one that does, such as Qwen/Qwen2.5-0.5B-Instruct."
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,8 @@ def run_up(settings: GatewaySettings, wanted: Wanted, signals: StopSignals, tell
             asked = shown if keys else []
             _show_answers(gateway.url, keys, asked, teller)
             teller.say("", f"Ready after {time.monotonic() - began_s:.0f} s. Ctrl-C stops everything.")
+            if engine.tool_parser is None:
+                teller.say(f"{base.name} knows no tools: requests with `tools` are refused. {WITH_TOOLS}")
             if shown_at is not None:
                 teller.say(*where_the_dashboard_is(shown_at, admin_key(settings)))
             teller.say("", "Try:", "")

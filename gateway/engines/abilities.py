@@ -17,7 +17,9 @@ _REFUSALS: Mapping[Ability, tuple[str, str]] = {
         "tools",
         "'tools' cannot be used with {model}: its engines run without a parser for calls of tools. Leave 'tools' out, "
         "or say in 'tool_choice' that none is called. The operator can start them with --enable-auto-tool-choice and "
-        "--tool-call-parser, if the base model's chat template knows tools: `switchyard base tool-parser` names it.",
+        "--tool-call-parser, if the base model's chat template knows tools: `switchyard base tool-parser` names it. "
+        "The sample base of `make up` knows none; `switchyard up --base-model ORG/NAME` takes one that does, such as "
+        "Qwen/Qwen2.5-0.5B-Instruct.",
     ),
     "reasoning": (
         "thinking_token_budget",

@@ -67,6 +67,7 @@ def test_tools_on_engines_without_a_parser_are_refused_with_the_remedy(plain: St
         "'tools' cannot be used with acme/triage@1.0: its engines run without a "
     )
     assert "--tool-call-parser" in error(answer)["message"]
+    assert "`switchyard up --base-model ORG/NAME` takes one that does" in error(answer)["message"]
     assert plain.asked() == before
 
 
