@@ -8,7 +8,7 @@ They are tuples with names: every request makes one of each, and a frozen datacl
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 from gateway.billing import Bill
 from gateway.billing import Usage as Usage
@@ -75,21 +75,38 @@ class Assignment(NamedTuple):
     """The share of units, 0 to 1, that the arm has."""
 
 
-MODEL_HEADER = b"x-switchyard-model"
-
-
-class Arm(NamedTuple):
-    """The one thing that will answer: a version or a base model, under its public name."""
-
+class _ArmFields(NamedTuple):
     public_name: str
     base_digest: str
-    version: VersionEntry | None = None
-    assignment: Assignment | None = None
+    version: VersionEntry | None
+    assignment: Assignment | None
     """How a split chose it; `None` when the alias is not split."""
-    through: VersionEntry | None = None
+    through: VersionEntry | None
     """Of a base that a split chose: what the alias points at, as whose adapter's it is limited, priced and booked."""
-    headers: Headers = ()
-    """What its answers say of it, if clients are answered by it: made once for a catalog."""
+    headers: Headers
+    """What its answers say of it."""
+
+
+class Arm(_ArmFields):
+    """The one thing that will answer: a version or a base model, under its public name. Requests get it as it was made
+    once for a catalog, with what answers say of it.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        public_name: str,
+        base_digest: str,
+        version: VersionEntry | None = None,
+        assignment: Assignment | None = None,
+        through: VersionEntry | None = None,
+    ) -> Self:
+        """It says its name, and whose share of a split it has."""
+        headers: Headers = ((b"x-switchyard-model", public_name.encode()),)
+        if assignment is not None:
+            headers += ((b"x-switchyard-arm", assignment.arm.encode()),)
+        return super().__new__(cls, public_name, base_digest, version, assignment, through, headers)
 
     @property
     def model(self) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from gateway.api.asgi import Message, Send, WriteNow
 from gateway.api.request_ids import RequestIds
 from gateway.errors import ApiError, Headers
-from gateway.handoffs import MODEL_HEADER, AnswerReader, Arm, Booked, Dialect, InferenceRequest, Principal
+from gateway.handoffs import AnswerReader, Arm, Booked, Dialect, InferenceRequest, Principal
 
 log = logging.getLogger("switchyard.api")
 JSON = b"application/json"
@@ -93,9 +93,10 @@ class Respond:
 
     def describe_anew(self, arm: Arm) -> None:
         """Another arm answers than was described."""
-        self.arm = arm
-        named = (MODEL_HEADER, arm.public_name.encode())
-        self._headers = [named if name == named[0] else (name, value) for name, value in self._headers]
+        assert self.arm is not None
+        before = self.arm.headers
+        self._headers = [line for line in self._headers if line not in before]
+        self.describe(arm)
 
     def set_request(self, request: InferenceRequest) -> None:
         """Know what is asked for, and the form of its answer."""

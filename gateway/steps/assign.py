@@ -23,7 +23,8 @@ def assign(
 
     `key_id` and `metadata` are the request's: who is not in the experiment of a split gets its control, unassigned.
 
-    It is `splits.assignment`'s `hash_of`, `bucket_of` and `choose` in one, as every request of a split is asked this.
+    All in one function, as every request of a split is asked this; `tests.support.assignment` writes the rule down in
+    parts, and vectors and properties hold this against it.
     """
     if (draw := target.draw) is not None:
         assert unit is not None

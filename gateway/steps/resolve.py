@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.errors import Headers, MissingScope, ModelNotFound, Quarantined
-from gateway.handoffs import MODEL_HEADER, Arm, Assignment, Principal, Target
+from gateway.errors import MissingScope, ModelNotFound, Quarantined
+from gateway.handoffs import Arm, Assignment, Principal, Target
 from gateway.splits.assignment import draw_of
 from registry.catalog.snapshot import BaseEntry, Catalog, SplitArm, SplitEntry, VersionEntry
 from registry.errors import InvalidInput
@@ -63,7 +63,7 @@ def resolve(principal: Principal, model: str, catalog: Catalog) -> Target:
         raise Quarantined(version.name, version.quarantined)
     target = Target(model, mapped_to, None, version, ref.alias, split, shadow, adapter.checks)
     if split is None:
-        return target._replace(unassigned=_answering(Arm(version.name, version.base_digest, version)))
+        return target._replace(unassigned=Arm(version.name, version.base_digest, version))
     return _with_arms(target, version, split)
 
 
@@ -74,24 +74,16 @@ def _with_arms(target: Target, version: VersionEntry, split: SplitEntry) -> Targ
     if split.policy is None:
         return target._replace(draw=draw)
     control = split.policy.control
-    unassigned = _answering(Arm(control.public_name, control.base_digest, control.version))
+    unassigned = Arm(control.public_name, control.base_digest, control.version)
     return target._replace(draw=draw, unassigned=unassigned)
 
 
 def _arm(arm: SplitArm, through: VersionEntry, assignment: Assignment) -> Arm:
     base_of = through if arm.version is None else None
-    return _answering(Arm(arm.public_name, arm.base_digest, arm.version, assignment, base_of))
-
-
-def _answering(arm: Arm) -> Arm:
-    """With what answers say of it."""
-    headers: Headers = ((MODEL_HEADER, arm.public_name.encode()),)
-    if arm.assignment is not None:
-        headers += ((b"x-switchyard-arm", arm.assignment.arm.encode()),)
-    return arm._replace(headers=headers)
+    return Arm(arm.public_name, arm.base_digest, arm.version, assignment, base_of)
 
 
 def _resolve_base(principal: Principal, model: str, mapped_to: str | None, base: BaseEntry) -> Target:
     if "base" not in principal.scopes:
         raise MissingScope(f"This key may not use the base model '{base.name}'", "base", param="model")
-    return Target(model, mapped_to, base, None, None, None, unassigned=_answering(Arm(base.name, base.digest)))
+    return Target(model, mapped_to, base, None, None, None, unassigned=Arm(base.name, base.digest))

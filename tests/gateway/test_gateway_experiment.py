@@ -15,13 +15,14 @@ import pytest
 
 from gateway.explain import explain
 from gateway.handoffs import Arm, Target, Unit
-from gateway.splits.assignment import BUCKETS, bucket_of, choose, draw_of, hash_of
+from gateway.splits.assignment import BUCKETS, draw_of, hash_of
 from gateway.steps.assign import assign
 from registry.catalog.snapshot import SplitArm, SplitPolicy
 from registry.experiments.infos import Decision, ExperimentInfo
 from registry.experiments.plan import Plan
 from registry.names import parse_ref
 from registry.splits.ranges import change, lay_out
+from tests.support.assignment import bucket_of, choose
 from tests.support.stack import House, Stack, open_house, run_stack
 from tests.support.waiting import DEADLINE_S, wait_until
 

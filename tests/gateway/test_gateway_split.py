@@ -13,11 +13,12 @@ from openai import OpenAI
 from openai.types.responses import Response
 
 from gateway.explain import explain
-from gateway.splits.assignment import BUCKETS, bucket_of, choose, hash_of
+from gateway.splits.assignment import BUCKETS, hash_of
 from registry.names import AdapterRef
 from registry.splits.ranges import Ranges, lay_out
 from registry.splits.skews import LEAST_REQUESTS
 from registry.swaps.report import report_swap
+from tests.support.assignment import bucket_of, choose
 from tests.support.stack import CHAT, House, Stack, open_house, run_stack
 from tests.support.waiting import wait_until
 

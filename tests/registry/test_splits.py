@@ -6,12 +6,13 @@ from collections import Counter
 
 import pytest
 
-from gateway.splits.assignment import bucket_of, choose, hash_of
+from gateway.splits.assignment import hash_of
 from gateway.splits.units import DIGEST_BYTES
 from registry.errors import InvalidInput, NotFound
 from registry.names import parse_ref
 from registry.splits.store import SplitInfo
 from tests.registry.conftest import Shop
+from tests.support.assignment import bucket_of, choose
 
 TRIAGE = parse_ref("acme/triage")
 UNITS = [f"conversation-{number}" for number in range(2000)]

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from gateway.splits.assignment import BUCKETS, bucket_of, hash_of
+from gateway.splits.assignment import BUCKETS, hash_of
 from registry.experiments.infos import ExperimentInfo
+from tests.support.assignment import bucket_of
 from tests.support.deciding_stack import TRIAGE, begun, deciding_stack, pointed_at
 from tests.support.stack import Stack
 from tests.support.waiting import wait_until

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.handoffs import Arm, Target, Unit
-from gateway.splits.assignment import BUCKETS, bucket_of, choose, draw_of, hash_of
+from gateway.splits.assignment import BUCKETS, draw_of, hash_of
 from gateway.steps.assign import assign
 from registry.splits.ranges import Ranges, change, lay_out
 from tests.bars.support.experiments import Part
 from tests.live.installation import ROOT
+from tests.support.assignment import bucket_of, choose
 
 IDS, LEAST_IDS, SALTS = 1_000_000, 5_000, 20
 UNITS, LEAST_UNITS = 100_000, 10_000
@@ -79,7 +80,8 @@ def measure(folder: Path, scale: float) -> Part:
 
 CHILD = """
 import sys
-from gateway.splits.assignment import bucket_of, hash_of
+from gateway.splits.assignment import hash_of
+from tests.support.assignment import bucket_of
 print(*(bucket_of(hash_of(b"salt", f"unit-{number}")) for number in range(int(sys.argv[1]))))
 """
 
