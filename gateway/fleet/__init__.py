@@ -24,7 +24,8 @@ mirror.
   and only a swap may use it: so old and new fit beside each other. Files of a materialised adapter are read-only, in
   a folder named by digest, and never deleted: vLLM re-reads them, and dies if it cannot.
 * Seats are counted by us (`line.py`): what an engine would have wait, as it runs --max-num-seqs requests, waits in the
-  workers, and the tenant that has least for its weight is next. The controller tells workers their shares.
+  workers, and the tenant that has least for its weight is next. Who needs several at once has them collected
+  (`collected.py`). The controller tells workers their shares.
 * Slots are counted by us too (`slots.py`): vLLM runs --max-loras adapters at a time, and a request is sent when its
   adapter is one of them. Whoever runs fewest is next, and one slot is kept for tenants that run none. A worker alone
   gives them out itself, else the controller does (`shared_slots.py`). A proof that no request waits for has one of a

@@ -150,6 +150,7 @@ class Controller:
             self.announce_catalog,
             lambda: hub.trusted,
             lambda: not term.over,
+            partial(self.proof_slots.one, waits=False),
         )
         self.departures = Departures(self)
         self._shares = SpreadShares(settings.kept_seat_share)

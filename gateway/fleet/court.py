@@ -25,6 +25,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -69,9 +70,10 @@ class Court:
         announce: Callable[[int], None],
         vouched: Callable[[], Collection[str]],
         in_term: Callable[[], bool],
+        slot: Callable[[str, VersionEntry], AbstractAsyncContextManager[bool]],
     ) -> None:
         """`vouched` gives names on engines that workers were told to route to by an earlier controller; out of its term
-        nothing is loaded any more.
+        nothing is loaded any more. `slot`: one of an engine for a version that nobody waits for, if one is free.
         """
         self._engines = engines
         self._registry = registry
@@ -80,6 +82,7 @@ class Court:
         self._announce = announce
         self._vouched = vouched
         self._in_term = in_term
+        self._slot = slot
         self._proved: dict[int, set[str]] = {}
         """Version id → URLs of the engines that proved it in this term, or held it proven when the term began."""
         self._refused_by: dict[int, set[str]] = {}
@@ -296,13 +299,15 @@ class Court:
         for engine in self._able(version):
             try:
                 folder = await asyncio.to_thread(self._registry.version_files.materialise, version.manifest_digest)
-                async with engine.loading:
+                async with self._slot(engine.url, version) as had, engine.loading:
                     if not self._in_term():
                         return
+                    if not had:
+                        continue  # requests run on as many adapters as it runs, and nobody waits for this one
                     await engine.try_out(version.manifest_digest, folder)
                 await asyncio.to_thread(self._registry.adapters.release, version.id, by_machine=True)
                 self._announce(await asyncio.to_thread(self._registry.db.catalog_revision))
-            except UNDECIDED as error:
+            except (*UNDECIDED, ColdAdapterFailed) as error:
                 log.info("%s stays in quarantine: %s", version.name, error)
             else:
                 self._proved.setdefault(version.id, set()).add(engine.url)

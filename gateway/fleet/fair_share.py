@@ -19,7 +19,7 @@ it (`may_have_kept`), while there is another tenant that has lately asked for so
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -76,6 +76,10 @@ def _one_kind(_asker: Asker) -> Hashable:
     return None
 
 
+def _weight(asker: Asker) -> float:
+    return asker.weight * (BATCH_PART if asker.batch else 1.0)
+
+
 @dataclass(slots=True)
 class _Flow(Generic[W]):
     """What waits of a tenant: its interactive requests, or those for whose answers nobody waits."""
@@ -99,6 +103,9 @@ class FairShare(Generic[W]):
         """By tenant, of those that have something."""
         self.lately = Lately()
         self.waiting = 0
+        """Requests that wait."""
+        self.wanted = 0
+        """Answers that they want at once, one each at least."""
         self._held: defaultdict[str, dict[str, int]] = defaultdict(dict)
         """Engine → tenant → what it has there, where it has something."""
         self._flows: dict[tuple[str, bool], _Flow[W]] = {}
@@ -148,6 +155,14 @@ class FairShare(Generic[W]):
         """What a tenant has on an engine."""
         return self._held[engine].get(tenant, 0)
 
+    def rank(self, asker: Asker) -> float:
+        """What its tenant has that runs, for its weight: of those that wait, who has least is next."""
+        return self.running.get(asker.tenant, 0) / _weight(asker)
+
+    def all_held(self, engine: str) -> Mapping[str, int]:
+        """What each tenant has on an engine."""
+        return self._held.get(engine, {})
+
     def turn(self) -> bool:
         """A while is over; whether there is anybody left who was there lately."""
         self.lately.turn(self.running)
@@ -160,7 +175,7 @@ class FairShare(Generic[W]):
     def join(self, one: W) -> None:
         """A request waits, in its tenant's order: one that has waited before comes where it was."""
         asker = one.asker
-        weight = asker.weight * (BATCH_PART if asker.batch else 1.0)
+        weight = _weight(asker)
         key = asker.tenant, asker.batch
         flow = self._flows.get(key)
         if flow is None:
@@ -174,6 +189,7 @@ class FairShare(Generic[W]):
         queue.append(one)
         queue.extend(reversed(later))
         self.waiting += 1
+        self.wanted += asker.size
 
     def leave(self, one: W) -> None:
         """It waits no more, whether it begins or not."""
@@ -184,6 +200,7 @@ class FairShare(Generic[W]):
         if not queue:
             del flow.queues[one.where]
         self.waiting -= 1
+        self.wanted -= asker.size
         if not self.waiting:
             self._forget()
 
@@ -214,6 +231,21 @@ class FairShare(Generic[W]):
         flow.clock += one.asker.size / flow.weight
         self.leave(one)
         return one
+
+    def first_of_many(self) -> W | None:
+        """Whose turn it would be if all could begin, where that is a request of several answers; of those that other
+        engines can take, each has a turn of its own.
+        """
+        if self.wanted == self.waiting:
+            return None
+        first: dict[Hashable, tuple[tuple[float, float, int], W]] = {}
+        for (tenant, _), flow in self._flows.items():
+            for where, queue in flow.queues.items():
+                rank = self.running.get(tenant, 0) / flow.weight, flow.clock, queue[0].number
+                if where not in first or rank < first[where][0]:
+                    first[where] = rank, queue[0]
+        many = [found for found in first.values() if found[1].asker.size > 1]
+        return min(many, key=lambda found: found[0])[1] if many else None
 
     def all(self) -> Iterator[W]:
         """Everything that waits."""

@@ -14,31 +14,19 @@ import asyncio
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from itertools import count, islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from gateway.errors import NoTurn
+from gateway.fleet.collected import Collected
 from gateway.fleet.fair_share import Asker, FairShare, Standing
 from gateway.fleet.lately import WHILE_S
 from gateway.fleet.room import UNKNOWN, Room
-from gateway.fleet.view import EngineView, FleetView
+from gateway.fleet.view import EngineView
+from gateway.fleet.wishes import Wish
 
 MOST_TOLD = 50
 """Tenants that a worker tells the controller of: those of which most waits, and so many that were there lately."""
 LEAST_RETRY_S, MOST_RETRY_S = 1, 60
-
-
-class Wish(Protocol):
-    """What a request that waits wants."""
-
-    @property
-    def where(self) -> Hashable:
-        """As `fair_share.Waiting` says."""
-
-    def engine(self) -> EngineView | None:
-        """The engine that it would begin on now; `None`: all that could take it are full."""
-
-    def hopeless(self) -> bool:
-        """Whether there is no engine left that could ever take it."""
 
 
 class Seat:
@@ -96,29 +84,6 @@ class Seat:
         return True
 
 
-class OnEngine:
-    """The wish of who has an engine already, but no seat on it now."""
-
-    def __init__(self, view: Callable[[], FleetView], has_seat: Callable[[EngineView], bool], url: str) -> None:
-        self._view = view
-        self._has_seat = has_seat
-        self._url = url
-
-    @property
-    def where(self) -> Hashable:
-        """That engine alone."""
-        return self._url
-
-    def engine(self) -> EngineView | None:
-        """That engine, when it has a seat."""
-        engine = self._view().engine(self._url)
-        return engine if engine is not None and self._has_seat(engine) else None
-
-    def hopeless(self) -> bool:
-        """Whether it takes no traffic any more."""
-        return self._view().engine(self._url) is None
-
-
 class _Waiter:
     """One request that waits."""
 
@@ -146,34 +111,52 @@ class Line:
         """What those who began lately have waited, in the mean."""
         self._timer: asyncio.TimerHandle | None = None
         """Until somebody may be forgotten; `None` while nobody is known."""
+        self._collected: Collected[_Waiter] = Collected(room, self._share)
 
     @property
     def waiting(self) -> int:
         """Requests that wait."""
         return self._share.waiting
 
+    @property
+    def wanted(self) -> int:
+        """Seats that they wait for."""
+        return self._share.wanted
+
     def has_seat(self, asker: Asker, engine: EngineView) -> bool:
-        """Whether the engine has a free seat for this asker. Where only those are left that are kept, its request must
-        fit into them, and into its share there. One of several answers may begin with one seat free if its tenant is
-        alone, and with one that is kept for nobody if its tenant has nothing there, or nobody waits for it, or no seat
-        is kept.
+        """Whether the engine has as many free seats as this asker's request has answers. Where only those are left that
+        are kept, it must fit into them, and into its share there. One of several answers may begin with those that are
+        set aside for it, and with one seat free if its tenant is alone; one that needs more than are kept for nobody,
+        which never fits, with one of those if its tenant has nothing there, or nobody waits for it, or no seat is kept.
         """
         room, url = self._room, engine.url
         used, open_ = room.used.get(url, 0), room.open.get(url, UNKNOWN)
         if used + asker.size <= open_:
             return True
-        most = room.most.get(url, UNKNOWN)
+        most, (seats, unkept), share = room.most.get(url, UNKNOWN), room.seats(url), self._share
+        if (collected := self._collected).goes_on:
+            if collected.fits(asker, url):
+                return True
+            if collected.comes_first(asker, url):
+                open_, most = unkept, seats
+        if used + asker.size <= open_:
+            return True
         if used >= most:
             return False
-        share = self._share
-        if used < open_ and (asker.batch or open_ == most or not share.held(asker.tenant, url)):
+        if (
+            asker.size > unkept
+            and used < open_
+            and (asker.batch or unkept == seats or not share.held(asker.tenant, url))
+        ):
             return True
-        return share.is_alone(asker.tenant) or (used + asker.size <= most and share.may_have_kept(asker, url, most))
+        return share.is_alone(asker.tenant) or (used + asker.size <= most and share.may_have_kept(asker, url, seats))
 
     def begin(self, url: str, asker: Asker) -> None:
         """A seat there is taken."""
         used = self._room.used
         used[url] = used.get(url, 0) + asker.size
+        if self._collected.goes_on:
+            self._collected.begins(asker, url)
         self._share.begin(asker, url)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(WHILE_S, self._turn)
@@ -189,6 +172,8 @@ class Line:
         else:
             del used[url]
         self._share.end(asker, url)
+        if self._collected.goes_on:
+            self._collected.ends(asker, url)
         if self._share.waiting:
             self.look()
 
@@ -198,7 +183,7 @@ class Line:
         """
         waiter = _Waiter(asker, wish, number or next(self._numbers))
         self._share.join(waiter)
-        if wish.engine() is not None:  # whoever waits already has been asked
+        if asker.size > 1 or wish.engine() is not None:  # whoever waits already has been asked
             self.look()
         timer = asyncio.get_running_loop().call_later(asker.patience_s, self._give_up, waiter)
         try:
@@ -218,16 +203,24 @@ class Line:
         return seat
 
     def look(self) -> None:
-        """Let those begin for whom there is room now."""
-        while self._share.waiting and (waiter := self._share.take(_can_begin, self._kind())) is not None:
+        """Let those begin for whom there is room now, and collect seats for whose turn it is, if it needs several."""
+        while self._share.waiting:
+            waiter = self._share.take(_can_begin, self._kind())
+            if waiter is None:
+                if self._collected.goes_on or not self._collected.begin():
+                    return
+                continue
             waiter.queued = False
             engine = waiter.wish.engine()
+            if self._collected.is_for(waiter.asker):
+                self._collected.end()  # for it, or for one like it, whose turn comes again
             if not waiter.began.done():
                 seat = None if engine is None else Seat(self, engine, waiter.asker, waiter.number)
                 waiter.began.set_result(seat)
 
     def look_anew(self) -> None:
         """The same after engines have come or gone: for some there may be none any more."""
+        self._collected.look_over()
         hopeless: dict[Hashable, bool] = {}
         for waiter in list(self._share.all()):
             if waiter.where not in hopeless:
@@ -256,18 +249,20 @@ class Line:
 
     def _kind(self) -> Callable[[Asker], Hashable]:
         """As `FairShare.take` wants it, until one begins or ends: `has_seat` is the same for all askers of a kind."""
-        near, may = self._room.nearly_full(), self._share.may_have_kept
+        near, may, collected = self._room.nearly_full(), self._share.may_have_kept, self._collected
 
         def kind(asker: Asker) -> Hashable:
-            if asker.size > 1 and not asker.batch:
+            if asker.size > 1:
                 return asker
-            return tuple(url for url, most in near if may(asker, url, most))
+            first = collected.goes_on and collected.comes_first(asker)
+            return first, *(url for url, seats in near if may(asker, url, seats))
 
         return kind
 
     def _turn(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(WHILE_S, self._turn) if self._share.turn() else None
+        self._collected.look_over()
         self.look()  # who is alone now may have what was kept for others
 
     def _give_up(self, waiter: _Waiter) -> None:
@@ -281,6 +276,9 @@ class Line:
     def _leave(self, waiter: _Waiter) -> None:
         waiter.queued = False
         self._share.leave(waiter)
+        if waiter is self._collected.waiter:
+            self._collected.end()
+            self.look()
 
     def _note(self, waited_s: float) -> None:
         self._waited_s += (waited_s - self._waited_s) / 8
@@ -350,7 +348,7 @@ class Lines:
 
     def told(self) -> Told:
         """What of it is in a `Report`."""
-        waiting = {base: line.waiting for base, line in self._lines.items() if line.waiting}
+        waiting = {base: line.wanted for base, line in self._lines.items() if line.waiting}
         standings = [(base, *standing) for base in waiting for standing in self._lines[base].standings()]
         if len(standings) > MOST_TOLD:
             standings = sorted(standings, key=lambda one: -one[4])[:MOST_TOLD]

@@ -28,31 +28,56 @@ class Room:
         self.used: dict[str, int] = {}
         """Engine URL → seats of this worker that are taken."""
         self.most: Mapping[str, int] = {}
-        """Engine URL → seats that this worker may have there."""
+        """Engine URL → seats that this worker may have there, but for what is set aside."""
         self.open: Mapping[str, int] = {}
         """Engine URL → how many of those are kept for nobody."""
         self.on_waited: Callable[[float], None] = lambda _seconds: None
         """Told how long a request has waited whose waiting has ended well."""
         self.has_guests = False
         """Whether something runs that takes no seat and ends where a request needs one."""
+        self._told: Mapping[str, int] = {}
+        self._aside: dict[str, tuple[int, int]] = {}
+        """Engine URL → what stands for it in `open` and `most` meanwhile."""
         self.make_way: Callable[[], None] = lambda: None
         """Called when a request has taken a seat while there are guests."""
 
     def allow(self, most: Mapping[str, int]) -> None:
         """This worker may have so many seats, by the URL of the engine, from now on."""
-        self.most = most
-        self.open = {url: seats - kept(seats, self._kept_share) for url, seats in most.items()}
+        self._told = most
+        self._lay_out()
+
+    def set_aside(self, url: str, open_: int, most: int) -> None:
+        """Of an engine leave `open_` seats for all and `most` for who may have kept ones, until `give_back`."""
+        self._aside[url] = open_, most
+        self._lay_out()
+
+    def give_back(self, url: str) -> None:
+        """Nothing is set aside on an engine any more."""
+        self._aside.pop(url, None)
+        self._lay_out()
+
+    def seats(self, url: str) -> tuple[int, int]:
+        """Seats that this worker may have on an engine, whoever they are set aside for, and how many of those are kept
+        for nobody.
+        """
+        seats = self._told.get(url, UNKNOWN)
+        return seats, seats - kept(seats, self._kept_share)
+
+    def _lay_out(self) -> None:
+        left = {url: self.seats(url)[::-1] for url in self._told} | self._aside
+        self.open = {url: open_ for url, (open_, _) in left.items()}
+        self.most = {url: most for url, (_, most) in left.items()}
 
     def has_seat(self, engine: EngineView) -> bool:
         """Whether the engine has a free seat, be it one that is kept."""
         return self.free(engine.url) > 0
 
     def nearly_full(self) -> list[tuple[str, int]]:
-        """Engines of whose free seats all are kept: URL, and seats that this worker may have there."""
+        """Engines of whose free seats all are kept or set aside: URL, and seats that this worker may have there."""
         return [
-            (url, most)
+            (url, seats)
             for url, used in self.used.items()
-            if self.open.get(url, UNKNOWN) <= used < (most := self.most.get(url, UNKNOWN))
+            if self.open.get(url, UNKNOWN) <= used < (seats := self.seats(url)[0])
         ]
 
     def free(self, url: str) -> int:

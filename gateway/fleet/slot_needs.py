@@ -36,9 +36,7 @@ class Needs:
 
     def lacks(self, tenant: str, more: int, held: Mapping[str, int], now: float) -> None:
         """A tenant waits for so many more: of what another has more it should have half."""
-        self._lacked = {
-            one: need for one, need in self._lacked.items() if now < need.until_s or held.get(one, 0) >= need.number
-        }
+        self._forget(held, now)
         own = held.get(tenant, 0)
         number = min(own + more, (own + max(held.values(), default=0)) // 2)
         if number > own:
@@ -50,13 +48,21 @@ class Needs:
         need = self._lacked.get(tenant)
         if need is not None and number >= need.number:
             need.until_s = now + KEPT_S
-        if self._had:
-            self._had = {one: had for one, had in self._had.items() if now < had.until_s}
+        self._forget(held, now)
         had = self._had.get(tenant)
         if number > 1 and (had is None or number >= had.number):
             self._had[tenant] = _Need(number, now + KEPT_S)
         elif number == 1 and had is not None:
             had.until_s = min(had.until_s, now + QUIET_S)
+
+    def _forget(self, held: Mapping[str, int], now: float) -> None:
+        """What is over: else it would be looked through for each request for ever."""
+        if self._lacked:
+            self._lacked = {
+                one: need for one, need in self._lacked.items() if now < need.until_s or held.get(one, 0) >= need.number
+            }
+        if self._had:
+            self._had = {one: had for one, had in self._had.items() if now < had.until_s}
 
     def kept_from(self, tenant: str, held: Mapping[str, int], now: float) -> int:
         """Free slots that others lack, or have just had, who would have no more with them than this tenant has."""

@@ -72,7 +72,7 @@ class Report:
     seats: dict[str, int] = field(default_factory=dict)
     """Engine URL → seats that it uses there."""
     waiting: dict[str, int] = field(default_factory=dict)
-    """Digest of a base → requests that wait until an engine of it has a free seat."""
+    """Digest of a base → seats of its engines that requests wait for: of each as many as it has answers."""
     standings: tuple[tuple[str, str, int, int, int], ...] = ()
     """(digest of a base, tenant, weight, running, waiting) of those that wait, as far as they are told of."""
     lately: tuple[tuple[str, str, int], ...] = ()

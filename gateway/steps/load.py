@@ -12,10 +12,11 @@ from gateway.engines.connection import CannotLoad, EngineUnreachable
 from gateway.errors import Overloaded, RateLimited
 from gateway.fleet.adapter_slots import AdapterSlots, Running, running_as
 from gateway.fleet.breaker import Breaker
-from gateway.fleet.line import Lines, OnEngine, Seat
+from gateway.fleet.line import Lines, Seat
 from gateway.fleet.second_asks import SecondAsks
 from gateway.fleet.slots import NOBODY
 from gateway.fleet.view import ColdAdapterFailed, CopyPin, FleetView, InFlight, Pin
+from gateway.fleet.wishes import OnEngine
 from gateway.handoffs import Arm, Endpoint
 from registry.catalog.snapshot import VersionEntry
 from telemetry.spans import Span, part_of

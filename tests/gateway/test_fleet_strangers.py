@@ -20,6 +20,7 @@ from gateway.fleet.channel import (
     MAGIC,
     MAX_FRAME_BYTES,
     NONCE_BYTES,
+    UNPROVEN_BYTES,
     Channel,
     LinkBroken,
     link_key,
@@ -83,6 +84,33 @@ async def test_nothing_more_is_read_of_a_stranger_than_what_it_could_prove_itsel
         assert set(controller.hub.links) == {"good"}
         controller.hub.publish(())
         await wait_until_async("the worker to be told", lambda: good.seen == controller.hub.revision)
+
+
+async def test_of_who_has_proven_nothing_no_more_waits_in_memory_than_a_greeting_could_need(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = asyncio.Queue[asyncio.StreamWriter]()
+
+    async def listens_later(_: asyncio.StreamReader, writer: asyncio.StreamWriter, _key: bytes) -> Channel:
+        held.put_nowait(writer)
+        return await asyncio.Future()
+
+    monkeypatch.setattr(hub, "of_controller", listens_later)
+    async with asyncio.timeout(DEADLINE_S), office(house, looks=False) as (_, address):
+        _reader, stranger = await address.connect()
+        writer = await held.get()
+        stranger.write(bytes(4 * UNPROVEN_BYTES))
+        await wait_until_async("its socket to be read no more", lambda: not writer.transport.is_reading())  # type: ignore[attr-defined]
+        stranger.close()
+
+
+async def test_who_greets_in_another_protocol_or_version_hears_nothing(house: House) -> None:
+    async with office(house, looks=False) as (_, address):
+        for greeting in (b"swyd-l0\n", b"GET / HT", bytes(len(MAGIC))):
+            reader, writer = await address.connect()
+            writer.write(greeting + bytes(NONCE_BYTES))
+            assert await is_cut_off(reader), "no proof of ours, which who speaks otherwise has no use for"
+            writer.close()
 
 
 async def test_a_worker_with_another_key_is_refused_and_told_nothing(house: House) -> None:

@@ -195,56 +195,6 @@ async def test_what_nobody_waits_for_has_no_kept_seat_and_keeps_none() -> None:
     await fleet.close()
 
 
-async def test_requests_of_many_answers_take_nothing_that_is_kept() -> None:
-    fleet, wide = Fleet(), Asker("noisy", size=2)
-    end(await fleet.ask(QUIET))
-    assert len(await fleet.ask(wide, SEATS)) == OPEN // 2
-    assert len(await fleet.ask(QUIET, 2)) == 2
-    await fleet.close()
-
-
-async def test_a_wide_request_takes_what_is_kept_if_it_fits_and_else_waits_for_a_seat_kept_for_nobody() -> None:
-    fleet, wide = Fleet(), Asker("quiet", size=4)
-    end(await fleet.ask(QUIET))
-    flood = await fleet.ask(NOISY, 2 * SEATS)
-    assert not await fleet.ask(wide)
-    assert len(await fleet.ask(Asker("third", size=SEATS - OPEN))) == 1, "it fits, and nobody had taken it"
-    end(fleet.begun(Asker("third", size=SEATS - OPEN)))
-    flood[0].let_go()
-    await turn()
-    assert len(fleet.begun(wide)) == 1, "it goes before the flood, and has what it needs"
-    assert not await fleet.ask(wide), "one at a time of those that fit nowhere"
-    await fleet.close()
-
-
-async def test_with_a_wide_request_a_tenant_has_no_more_than_its_share() -> None:
-    fleet = Fleet()
-    end(await fleet.ask(QUIET))
-    await fleet.ask(Asker("third"), 3)
-    await fleet.ask(NOISY, 2)
-    assert not await fleet.ask(Asker("noisy", size=3)), "it fits into what is kept; a third of eight seats is less"
-    assert len(await fleet.ask(QUIET, 3)) == 3
-    await fleet.close()
-
-
-async def test_alone_a_wide_request_begins_with_one_free_seat() -> None:
-    fleet = Fleet()
-    await fleet.ask(NOISY, SEATS - 1)
-    assert len(await fleet.ask(Asker("noisy", size=4))) == 1
-    await fleet.close()
-
-
-async def test_wide_requests_that_nobody_waits_for_get_on_beside_a_flood() -> None:
-    fleet = Fleet()
-    end(await fleet.ask(QUIET))
-    flood = await fleet.ask(NOISY, 4 * SEATS)
-    assert not await fleet.ask(Asker("night", batch=True, size=4))
-    flood[0].let_go()
-    await turn()
-    assert len(fleet.begun(Asker("night", batch=True, size=4))) == 1
-    await fleet.close()
-
-
 async def test_when_the_other_is_quiet_for_long_the_flood_has_all_seats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(line_module, "WHILE_S", 0.01)
     fleet = Fleet()

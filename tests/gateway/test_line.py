@@ -12,8 +12,9 @@ import pytest
 from gateway.errors import NoTurn
 from gateway.fleet.fair_share import Asker
 from gateway.fleet.homes import Homes
-from gateway.fleet.line import Line, Lines, OnEngine, Seat
+from gateway.fleet.line import Line, Lines, Seat
 from gateway.fleet.view import EngineView, FleetView
+from gateway.fleet.wishes import OnEngine
 from tests.support.fleet_parts import engine_view
 from tests.support.waiting import DEADLINE_S
 

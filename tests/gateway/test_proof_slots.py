@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.fleet import loading, proof_slots
+from gateway.fleet import court, loading, proof_slots
 from gateway.fleet.adapter_slots import AdapterSlots
 from gateway.fleet.hub import Hub
 from gateway.fleet.proof_slots import HeldForProofs, ProofSlots
@@ -19,6 +19,7 @@ from gateway.fleet.slot_messages import ProofSlot, ProofSlotLeft, ProofSlotWante
 from gateway.fleet.view import ColdAdapterFailed
 from loadtest.testing import run_mock_engine
 from registry.catalog.snapshot import VersionEntry
+from registry.names import parse_ref
 from tests.support.link_parts import entry_of, office, real_worker
 from tests.support.stack import House, Stack, run_stack
 from tests.support.waiting import DEADLINE_S, wait_until, wait_until_async
@@ -77,6 +78,26 @@ def test_what_is_loaded_for_nobody_is_proven_when_a_slot_is_free(house: House, m
         assert version.id in engine.residency.adoptable
         stack.faults(token_ms=0)
         stack.wait_resident("acme/three@1.0")
+
+
+def test_a_version_in_quarantine_is_tried_again_when_a_slot_is_free(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(court, "FIRST_RETRIAL_S", 0.1)
+    monkeypatch.setattr(court, "LOOK_FOR_RETRIALS_S", 0.0)
+    with full(house, monkeypatch) as stack:
+        version = house.registry.adapters.get(parse_ref(f"{OWN[1]}@1.0"))
+        loads = stack.state()["loads"]
+        house.registry.adapters.quarantine(version.id, "an engine refused it", by_machine=True)
+
+        def tried() -> bool:
+            retrials = vars(stack.controller.court)["_retrials"]
+            return version.id in retrials and retrials[version.id].pause_s > 4 * court.FIRST_RETRIAL_S
+
+        wait_until("it to have been its turn", tried)
+        assert (stack.state()["loads"], stack.state()["waiting"]) == (loads, 0), "it ran beside what has a slot"
+        stack.faults(token_ms=0)
+        wait_until("it to be proven", lambda: not house.registry.adapters.quarantined())
 
 
 async def test_who_has_a_slot_has_it_proven_at_once_whatever_waits_for_one(

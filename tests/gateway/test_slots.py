@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gateway.fleet.slot_needs import KEPT_S, QUIET_S
+from gateway.fleet.slot_needs import KEPT_S, QUIET_S, Needs
 from gateway.fleet.slots import HELD_S, NOBODY, Slots, Ticket
 
 A, B, C = "acme", "bolt", "cord"
@@ -48,6 +48,12 @@ class Engine:
         while (pause := self.slots.review(self.now)) is not None and self.now + pause <= until:
             self.now += pause
         self.now = until
+
+
+def needs_of(engine: Engine) -> Needs:
+    found = vars(engine.slots)["_needs"]
+    assert isinstance(found, Needs)
+    return found
 
 
 def test_a_tenant_alone_has_all_slots() -> None:
@@ -198,6 +204,19 @@ def test_what_a_tenant_has_lacked_is_kept_for_it_from_who_has_more() -> None:
     assert engine.went == [11]
     engine.pass_time(2 * HELD_S)
     assert engine.went == [11, 4], "B has not needed it for long"
+
+
+def test_what_was_lacked_or_had_once_is_known_no_longer_than_it_counts() -> None:
+    """Else every request for ever after would be held against it."""
+    engine = beside_long_answers(1, 2, 3)
+    engine.ask(11, B)
+    for adapter in (1, 2, 11):
+        engine.leave(adapter)
+    assert needs_of(engine)
+    engine.pass_time(KEPT_S + HELD_S)
+    engine.run(C, 20)
+    engine.leave(20)
+    assert not needs_of(engine)
 
 
 def test_what_a_tenant_has_had_at_once_is_kept_from_who_has_more() -> None:

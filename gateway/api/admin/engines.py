@@ -109,7 +109,9 @@ class EngineDocument(Shape):
     in_flight: int = Field(description="Requests that workers have on it.")
     max_num_seqs: int | None = Field(None, description="Requests that it runs at once, as declared; null: 1024.")
     line_waiting: int = Field(
-        0, description="Requests that wait in the gateway until an engine of its base has room, as workers reported."
+        0,
+        description="Answers that wait in the gateway until an engine of its base has room, of a request one or as "
+        "many as it wants (`n`), as workers reported.",
     )
     line: list[LineDocument] = Field([], description="Of whom they are: who is next comes first.")
     running: int | None = Field(description="Requests in its batch, as it says itself; of anybody.")
