@@ -12,6 +12,7 @@ from itertools import count
 
 import pytest
 
+from gateway.fleet import slot_needs
 from registry.experiments.plan import Plan
 from registry.names import parse_ref
 from tests.support.calls import Calls, added_calls, fewest_calls
@@ -26,9 +27,14 @@ TOKENS = 40
 
 @pytest.fixture(scope="module")
 def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The usual stack, in which nobody has left anything."""
-    with usual_stack(tmp_path_factory.mktemp("calls")) as stack:
-        yield stack
+    """The usual stack, in which nobody has left anything. No slot is kept: proofs that ran side by side when it began
+    would have some kept for as many seconds as it takes, and meanwhile a slot is more to decide on.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for seconds in ("KEPT_S", "QUIET_S"):
+            patch.setattr(slot_needs, seconds, 0.0)
+        with usual_stack(tmp_path_factory.mktemp("calls")) as stack:
+            yield stack
 
 
 def test_a_plain_chat_is_so_many_calls(stack: Stack) -> None:
