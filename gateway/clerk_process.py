@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from gateway import added_bytes as _added_bytes  # noqa: F401
 from gateway.clerk import Said, read, written
-from gateway.steps import hold as _hold  # noqa: F401
 from gateway.steps import parse as _parse  # noqa: F401
 from registry.children.mouth import Mouth
 

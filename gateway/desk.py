@@ -17,8 +17,8 @@ LARGE_BYTES = 32_768
 """Of a body whose work may take longer than to hand it to a thread and back, 0.1 ms."""
 LEAST_WAIT_S = 0.001
 HERE_BYTES = 1 << 19
-"""Of bodies that are worked on here while the clerk starts, which takes about a second: such a piece of work holds up
-everybody for some milliseconds. What is more waits for the clerk.
+"""Of bodies that are worked on here while the clerk starts, which takes some tenths of a second: such a piece of work
+holds up everybody for some milliseconds. What is more waits for the clerk.
 """
 STARTS_WITHIN_S, LOOK_S = 10.0, 0.05
 """Later the work is done here all the same."""

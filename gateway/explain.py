@@ -12,7 +12,7 @@ from gateway.steps.authenticate import authenticate
 from gateway.steps.resolve import resolve
 from registry.catalog.snapshot import Catalog, SplitPolicy
 from registry.splits.ranges import FULL_WEIGHT
-from registry.splits.skews import SplitSkew
+from registry.splits.skew import SplitSkew
 
 _SOURCES = {
     "conversation": "a conversation is known by X-Switchyard-Unit, else metadata.conversation_id, else its first turn "

@@ -71,6 +71,11 @@ def test_a_gateway_does_not_hold_in_memory_what_it_may_never_need() -> None:
     assert loaded_by(f"import json, sys, gateway.app\n{LOADED}") & unwanted == set()
 
 
+def test_what_reads_large_bodies_imports_nothing_that_asks_a_database_or_an_engine() -> None:
+    asks = {"sqlalchemy", "httpx", "fastapi", "pydantic"}
+    assert loaded_by(f"import json, sys, gateway.clerk_process\n{LOADED}") & asks == set()
+
+
 def test_the_list_of_commands_imports_nothing_but_the_command_line() -> None:
     assert loaded_by(RUN, "--help") & (NOT_FOR_HELP | OURS | {"pydantic"}) == set()
 

@@ -9,7 +9,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.splits.units import Units
 from registry.fleet.workers import Workers
-from registry.splits.skews import SplitSkew, SplitSkews
+from registry.splits.skew import SplitSkew
+from registry.splits.skews import SplitSkews
 
 log = logging.getLogger("switchyard.splits")
 LOOK_S = 5.0

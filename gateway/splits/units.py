@@ -25,7 +25,7 @@ from registry.catalog.snapshot import SplitEntry
 from registry.experiments.windows import name_of
 from registry.short_digest import SHORT_BYTES
 from registry.short_digest import sha256 as sha256_of_short
-from registry.splits.skews import SplitSkew
+from registry.splits.skew import SplitSkew
 
 LEAST_PASSED = 8
 """Conversations that went on from a beginning before it may be taken for a preamble."""

@@ -6,34 +6,28 @@ is also what the engine is told, so that the hold bounds what is spent.
 
 A prompt counts for the rate as a quarter of the body's bytes, about right for English. For budgets it counts as the
 most that the base's tokenizer makes of all of them, by what was measured of it when it was registered
-(`registry.bases.token_bound`), and what its chat template says by itself: so a budget is never overshot. Tools and
-calls of tools count once more as chat templates print them, which is with spaces and on lines of their own. Where that
-would refuse a request, or nearly, an engine counts the prompt as it is going to serve it
-(`gateway.limits.prompt_tokens`).
+(`registry.bases.token_bound`), and what its chat template says by itself: so a budget is never overshot. To
+that comes what templates and normalisation add (`gateway.added_bytes`). Where that would refuse a request, or nearly,
+an engine counts the prompt as it is going to serve it (`gateway.limits.prompt_tokens`).
 
 What has a price or is counted is so asked that the engine counts as it goes on: who leaves half way has used that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
-import orjson
-
+from gateway.added_bytes import additions
 from gateway.desk import Desk
-from gateway.handoffs import Arm, Dialect, InferenceRequest, Principal
+from gateway.handoffs import Arm, InferenceRequest, Principal
 from gateway.limits.fitting import decided_by_prompt, longest_answers
 from gateway.limits.holds import NOTHING, Reservation
 from gateway.limits.limits import FREE, Bill, Limits, Standing
 from gateway.limits.output_lengths import OutputLengths
 from gateway.limits.prompt_tokens import PromptTokens
 from gateway.limits.sizes import Size
-from gateway.sealed_body import SealedBody
 from gateway.sealed_request import says, with_fields
-from registry.bases.normalization import growth
-from registry.bases.token_bound import TokenBound
 from registry.catalog.snapshot import Catalog, TariffEntry
 
 BYTES_PER_TOKEN = 4
@@ -41,8 +35,6 @@ TEMPLATE_TOKENS = 128
 """For what a chat template puts around the messages, at least: a base whose own renderings are longer gets so many.
 Default system prompts have 20 to 60 tokens, some 400.
 """
-SPEAKS_OF = frozenset({"tools", "documents", "chat_template_kwargs", "reasoning_effort"})
-"""Fields for which a template may say what it says in no rendering of a base's: as much as all of it, at most."""
 LEAST_BODY_BYTES = 56
 """Of a request with one short message, without the name of its model."""
 
@@ -89,11 +81,11 @@ async def _hold_use(
     tenant, body_bytes, most = principal.tenant, request.body_bytes, request.max_output_tokens
     bound, known_template = standing.base.tokens, standing.base.template_tokens
     template = max(TEMPLATE_TOKENS, known_template)
-    work = partial(_added, request.dialect, request.body, bound)
-    more, added = await accounts.desk.ask(tenant, body_bytes, work)
+    work = partial(additions, request.dialect, request.body, bound)
+    more, by_template = await accounts.desk.ask(tenant, body_bytes, work)
     rate_prompt = -(-(body_bytes + more) // BYTES_PER_TOKEN)
     prompts = max(1, request.choices // (request.body.get("n") or 1))
-    prompt = by_bytes = template + bound.most(body_bytes + more + added, prompts)
+    prompt = by_bytes = template + bound.most(body_bytes + more + by_template, prompts)
     answers = (accounts.lengths.bound(tenant, arm.model) if most is None else most) * request.choices
     least = LEAST_BODY_BYTES + len(request.model) + template
     least_answers = request.choices if most is None else answers
@@ -141,52 +133,6 @@ def _named_bound(request: InferenceRequest) -> list[str]:
     if not named and (default := request.dialect.default_output_tokens) is not None:
         return [f"max_tokens (without one it is {default})"]
     return named[:1]
-
-
-def _added(dialect: Dialect, body: Mapping[str, Any], bound: TokenBound) -> tuple[int, int]:
-    """Of what is read more than once, and of templates and normalisation: bytes at most."""
-    if isinstance(body, SealedBody):
-        body = {**body}
-    return dialect.added_tokens(body), added_bytes(body, bound)
-
-
-def added_bytes(body: Mapping[str, Any], bound: TokenBound) -> int:
-    """The most that templates and normalisation add to the bytes of a body."""
-    added = printed_bytes(body)
-    if "messages" in body and not SPEAKS_OF.isdisjoint(body):
-        added += bound.template_bytes
-    return added + growth(_texts(body)) if bound.composes else added
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Every text in a checked body, wherever it stands: what a template makes of one is its own affair."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            yield name
-            yield from _texts(inner)
-    elif isinstance(value, list) and not (value and isinstance(value[0], int)):  # ids of tokens are no texts
-        for inner in value:
-            yield from _texts(inner)
-
-
-def printed_bytes(body: Mapping[str, Any]) -> int:
-    """The most that a template makes of the JSON in a body. Llama's indents by 4: at most twice as much as by 2."""
-    if "messages" not in body:
-        return 0
-    printed = [body[name] for name in ("tools", "documents") if body.get(name)]
-    for message in body.get("messages", ()):
-        for call in message.get("tool_calls") or ():
-            printed += (call, _parsed(call["function"]["arguments"]))  # the engine parses them for the template
-    return 2 * sum(len(orjson.dumps(one, option=orjson.OPT_INDENT_2)) for one in printed)
-
-
-def _parsed(arguments: str) -> Any:
-    try:
-        return orjson.loads(arguments)
-    except orjson.JSONDecodeError:
-        return arguments
 
 
 def _bounded(request: InferenceRequest, most: int) -> InferenceRequest:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from registry.db import Database, now_ms
 from registry.ledger.store import Ledger, SecondCount
-from registry.splits.skews import SplitSkew, SplitSkews
+from registry.splits.skew import SplitSkew
+from registry.splits.skews import SplitSkews
 from registry.swaps.infos import SwapInfo
 from registry.swaps.store import Swaps
 

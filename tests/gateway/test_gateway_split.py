@@ -16,7 +16,7 @@ from gateway.explain import explain
 from gateway.splits.assignment import BUCKETS, hash_of
 from registry.names import AdapterRef
 from registry.splits.ranges import Ranges, lay_out
-from registry.splits.skews import LEAST_REQUESTS
+from registry.splits.skew import LEAST_REQUESTS
 from registry.swaps.report import report_swap
 from tests.support.assignment import bucket_of, choose
 from tests.support.stack import CHAT, House, Stack, open_house, run_stack

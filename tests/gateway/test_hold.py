@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from gateway.added_bytes import added_bytes, printed_bytes
 from gateway.api.dialects import DIALECTS
-from gateway.steps.hold import TEMPLATE_TOKENS, added_bytes, printed_bytes
+from gateway.steps.hold import TEMPLATE_TOKENS
 from registry.bases.fingerprint import Fingerprint, write_fingerprint
 from registry.bases.normalization import CHARACTERS, growth
 from registry.bases.renderings import CONVERSATIONS, Rendering

@@ -19,7 +19,8 @@ from gateway.handoffs import Call, InferenceRequest, Unit
 from gateway.splits.skews import SkewWatch
 from gateway.splits.units import COUNTED, FORGET_AT, LEAST_PASSED, REMEMBERED, SETTLED, Units
 from registry.catalog.snapshot import SplitArm, SplitEntry, SplitPolicy
-from registry.splits.skews import SplitSkew, SplitSkews
+from registry.splits.skew import SplitSkew
+from registry.splits.skews import SplitSkews
 from tests.support.stack import House
 
 SPLIT = SplitEntry(7, b"salt", (), ())

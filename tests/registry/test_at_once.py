@@ -21,7 +21,7 @@ from registry.ledger.refusals import Refused
 from registry.ledger.usage_report import report_usage
 from registry.names import parse_ref
 from registry.service import Registry
-from registry.splits.skews import SplitSkew
+from registry.splits.skew import SplitSkew
 from registry.tenants.rows import Tenant
 from tests.registry.conftest import Shop
 from tests.support.usage_rows import usage_row
