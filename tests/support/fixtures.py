@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
 SELDOM: dict[str, Any] = {"catalog_poll_s": 0.2, "engine_check_s": 0.4}
-"""It lives as long as the session, and looking around takes time from every other test."""
+"""Looking around takes time from tests."""
 
 
 @pytest.fixture
@@ -70,9 +70,11 @@ def usual_stack(folder: Path) -> Iterator[Stack]:
             yield stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The usual stack, started once. Modules whose tests count what is there have one of their own by this name."""
+    """The usual stack, started once for a module: to start one takes less than one that is idle does in half a minute.
+    Modules whose tests count what is there have one of their own by this name.
+    """
     with usual_stack(tmp_path_factory.mktemp("shared")) as stack:
         yield stack
 

@@ -10,24 +10,32 @@ from typing import TypeVar
 T = TypeVar("T")
 DEADLINE_S = 60.0
 """The end of a wait for what comes at once on a machine that is not busy."""
-POLL_S = 0.01
+POLL_S, LONGEST_POLL_S = 0.01, 0.05
+"""What is waited for often costs more to look at than to wait for: the longer it takes, the less often it is looked at.
+"""
+PART = 0.1
+"""Of a wait, for which it is not looked at."""
+
+
+def _pause_s(began_s: float) -> float:
+    return min(LONGEST_POLL_S, max(POLL_S, PART * (time.monotonic() - began_s)))
 
 
 def wait_until(what: str, found: Callable[[], T | None], deadline_s: float = DEADLINE_S) -> T:
     """Poll until `found()` is true, and return it."""
-    ends = time.monotonic() + deadline_s
+    began = time.monotonic()
     while not (value := found()):
-        assert time.monotonic() < ends, f"waited {deadline_s:g} s for: {what}"
-        time.sleep(POLL_S)
+        assert time.monotonic() < began + deadline_s, f"waited {deadline_s:g} s for: {what}"
+        time.sleep(_pause_s(began))
     return value
 
 
 async def wait_until_async(what: str, found: Callable[[], T | None], deadline_s: float = DEADLINE_S) -> T:
     """Poll until `found()` is true, and return it; the event loop goes on meanwhile."""
-    ends = time.monotonic() + deadline_s
+    began = time.monotonic()
     while not (value := found()):
-        assert time.monotonic() < ends, f"waited {deadline_s:g} s for: {what}"
-        await asyncio.sleep(POLL_S)
+        assert time.monotonic() < began + deadline_s, f"waited {deadline_s:g} s for: {what}"
+        await asyncio.sleep(_pause_s(began))
     return value
 
 
