@@ -4,7 +4,9 @@ from __future__ import annotations
 
 pytest_plugins = [
     "tests.support.authorities",
+    "tests.support.compiled",
     "tests.support.fixtures",
+    "tests.support.forked_starts",
     "tests.support.garbage",
     "tests.support.processor",
     "tests.support.routes",

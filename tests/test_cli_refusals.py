@@ -143,6 +143,7 @@ def test_a_refused_adapter_lists_every_finding_on_a_line(run: Run, tmp_path: Pat
     assert all(line.startswith("  [") and "expected" in line for line in findings)
 
 
+@pytest.mark.starts_anew
 @pytest.mark.usefixtures("shop")
 def test_the_hub_without_a_network_is_one_sentence(run: Run) -> None:
     process = hub_import_in_a_new_process()

@@ -94,6 +94,7 @@ def test_faults_are_those_of_the_question(accountant: Accountant) -> None:
         accountant.ask(ForecastQuestion(tenant="nobody"))
 
 
+@pytest.mark.starts_anew
 def test_a_child_that_has_ended_is_followed_by_another(accountant: Accountant) -> None:
     before = accountant.ask(REPORT).body
     process: Any = accountant._child.process

@@ -6,7 +6,6 @@ import re
 import socket
 import stat
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from gateway.admin_key import admin_key, admin_key_file, known_admin_key
 from gateway.settings import GatewaySettings
 from registry.errors import InvalidInput
 from tests.support.admin_calls import Admin
+from tests.support.program import running
 from tests.support.stack import House, Stack
 from tests.support.waiting import DEADLINE_S
 
@@ -66,9 +66,7 @@ def test_of_a_stranger_not_even_the_body_is_read(admin: Admin) -> None:
 def test_processes_that_start_at_once_have_one_key_in_a_file_for_its_owner_alone(tmp_path: Path) -> None:
     folder = tmp_path / "var"
     makers = [
-        subprocess.Popen(
-            [sys.executable, "-c", MAKE_A_KEY, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        subprocess.Popen(running(MAKE_A_KEY, str(folder)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(4)
     ]
     for maker in makers:

@@ -123,6 +123,7 @@ def test_an_outlook_says_what_is_known_and_what_comes_next(admin: Admin, running
     assert all(look["low"] is None for look in sequence["looks"]["1.1"]), "nothing is said of too few units"
 
 
+@pytest.mark.starts_anew
 def test_a_plan_is_simulated_in_a_child_and_nothing_is_begun(admin: Admin) -> None:
     order = {**ONE, "plan": {"treatments": ["1.1"], "budget": {"units": 2_000}}, "units_a_day": 500.0, "runs": 10}
     before = admin.get("/experiments")

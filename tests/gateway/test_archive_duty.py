@@ -21,6 +21,7 @@ from tests.support.usage_rows import usage_row
 RECONCILES, OTHER = Round(reconciles=True, woken=False), Round(reconciles=False, woken=True)
 
 
+@pytest.mark.starts_anew
 async def test_what_is_older_than_the_setting_is_archived_once_a_day(tmp_path: Path) -> None:
     settings = RegistrySettings(state_dir=migrated(tmp_path), archive_usage_after_days=40)
     with Registry.open(settings) as registry:

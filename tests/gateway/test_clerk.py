@@ -114,6 +114,7 @@ def test_what_fails_there_fails_here_and_the_process_goes_on(clerk: Clerk) -> No
     assert clerk.do(os.getpid) == pid
 
 
+@pytest.mark.starts_anew
 def test_a_process_that_is_lost_is_told_and_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.clerk.AGAIN_S", 0.0)
     clerk = Clerk()

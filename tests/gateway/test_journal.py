@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from registry.db import Database
 from registry.ledger.store import Ledger
 from registry.ledger.usage_report import report_usage
 from tests.support.journal_parts import begin, end, files, full_disk, kind, outcomes
+from tests.support.program import running
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -155,7 +155,7 @@ begin(dead, "a"); dead.close()
 assert [estate.lost for estate in take_over(folder, ())] == [1]
 os.kill(os.getpid(), 9)
 """
-    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == -9
+    assert subprocess.run(running(code), cwd=REPOSITORY, check=False).returncode == -9
     journal = Journal(tmp_path / "journal", "w")
     shipper = Shipper(journal, ledger)
     assert shipper.recover() == 0, "it is marked already"

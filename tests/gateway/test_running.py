@@ -16,6 +16,7 @@ from gateway.settings import GatewaySettings
 from registry.errors import Conflict
 from tests.bars.support.gateways import gateway_process
 from tests.support.fixtures import house
+from tests.support.program import running
 from tests.support.stack import House, run_engines
 
 __all__ = ["house"]
@@ -48,7 +49,7 @@ def test_a_gateway_is_found_while_it_lives_and_forgotten_when_it_ends(tmp_path: 
 
 
 def test_what_a_killed_gateway_has_left_is_not_believed_and_goes_with_the_next_start(tmp_path: Path) -> None:
-    killed = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path), "9124"], stdout=subprocess.PIPE)
+    killed = subprocess.Popen(running(HOLDER, str(tmp_path), "9124"), stdout=subprocess.PIPE)
     assert killed.stdout is not None
     killed.stdout.readline()
     assert len(running_gateways(tmp_path)) == 1
@@ -96,7 +97,7 @@ def test_one_up_a_state_folder(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.starts_anew)])
 def test_fleet_and_doctor_find_a_gateway_on_a_port_of_its_own_by_themselves(house: House, workers: int) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SWITCHYARD_")}
     environment["SWITCHYARD_STATE_DIR"] = str(house.settings.state_dir)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import httpx
@@ -14,6 +13,7 @@ import pytest
 from registry.errors import NotFound
 from registry.names import parse_ref
 from tests.support.admin_calls import Admin
+from tests.support.program import running
 from tests.support.stack import CHAT, MESSAGES, Stack, open_house, run_stack
 from tests.support.waiting import DEADLINE_S, wait_until
 
@@ -105,7 +105,7 @@ def test_what_a_killed_command_left_the_leader_removes(stack: Stack) -> None:
     for number in range(3):
         registry.files.create("initech", f"{number}.jsonl", "fine-tune", [b"x"])
     environment = {**os.environ, "SWITCHYARD_STATE_DIR": str(settings.state_dir)}
-    killed = subprocess.run([sys.executable, "-c", KILLED], env=environment, check=False, timeout=60)
+    killed = subprocess.run(running(KILLED), env=environment, check=False, timeout=60)
     assert killed.returncode == -9
     wait_until("the rest to go", lambda: registry.deletions.look("initech").left == {})
     assert not list((settings.state_dir / "blobs" / "tenant-files").glob("*/*"))

@@ -229,6 +229,7 @@ def test_every_option_is_a_flag() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.starts_anew
 async def test_the_command_serves_and_a_crash_ends_its_process() -> None:
     port = free_port()
     command = [sys.executable, "-m", "loadtest.mock_engine", "--port", str(port)]

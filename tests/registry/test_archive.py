@@ -118,6 +118,7 @@ def test_a_file_has_no_more_attempts_than_it_may_and_each_is_of_one_day(registry
     assert registry.archives.verify() == []
 
 
+@pytest.mark.starts_anew
 def test_sums_are_made_anew_from_rows_and_archives(registry: Registry) -> None:
     stocked(registry)
     *_, sums = whole(registry)

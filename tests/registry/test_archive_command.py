@@ -13,6 +13,7 @@ import pytest
 from registry.service import Registry
 from tests.registry.test_archive import OLD, left, stocked, whole
 from tests.support.cli_runner import Run, done, run
+from tests.support.program import running
 
 __all__ = ["done", "run"]
 KILLED = """
@@ -71,7 +72,7 @@ def test_who_is_killed_loses_nothing_and_the_next_one_goes_on(
     rows = stocked(registry, days=2)
     before = whole(registry)
     ended = subprocess.run(
-        [sys.executable, "-c", KILLED.format(patch=MOMENTS[moment])], env=environment, capture_output=True, check=False
+        running(KILLED.format(patch=MOMENTS[moment])), env=environment, capture_output=True, check=False
     )
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
     archived = sum(one.attempts for one in registry.archives.all())
@@ -110,9 +111,7 @@ def test_who_is_killed_while_bringing_back_has_brought_a_file_back_or_not(
     script = KILLED.replace("import archiving", "import restoring")
     script = script.replace('"archive", "--older-than", "90d"', '"restore", "1970-01"')
     patch = f"BEFORE = False; restoring.{moment} = dies(restoring.{moment}, 2)"
-    ended = subprocess.run(
-        [sys.executable, "-c", script.format(patch=patch)], env=environment, capture_output=True, check=False
-    )
+    ended = subprocess.run(running(script.format(patch=patch)), env=environment, capture_output=True, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
     assert registry.ledger.audit([]) == []
     registry.archives.restore(registry.archives.all())

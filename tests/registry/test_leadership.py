@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -19,6 +18,7 @@ from registry.fleet.rows import ControllerLease
 from registry.names import parse_ref
 from registry.service import Registry
 from tests.registry.conftest import Shop
+from tests.support.program import running
 from tests.support.waiting import DEADLINE_S
 
 CANDIDATE = """
@@ -190,7 +190,7 @@ def test_of_many_candidates_at_once_one_wins(registry: Registry) -> None:
 def test_terms_of_candidates_in_several_processes_do_not_overlap(registry: Registry, state_dir: Path) -> None:
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", CANDIDATE, str(state_dir), f"process-{number}"],
+            running(CANDIDATE, str(state_dir), f"process-{number}"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

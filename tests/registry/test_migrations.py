@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,6 +21,7 @@ from registry.schema import whole_schema
 from registry.service import Registry
 from registry.settings import RegistrySettings
 from tests.support.migrations import configured
+from tests.support.program import running
 
 ROOT = Path(__file__).parents[2]
 OPEN = "import sys; from pathlib import Path; from registry.db import Database; Database(sys.argv[1]).migrate()"
@@ -233,7 +233,7 @@ def test_experiments_that_were_stopped_say_so_afterwards_and_their_logs_are_as_t
 
 
 def test_processes_that_open_a_new_database_at_once_all_find_it_ready(empty_url: str) -> None:
-    command_line = [sys.executable, "-c", OPEN, empty_url]
+    command_line = running(OPEN, empty_url)
     processes = [subprocess.Popen(command_line, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     errors = [process.communicate(timeout=60)[1] for process in processes]
     assert errors == ["", "", ""]

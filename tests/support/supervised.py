@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from gateway.serving.supervisor import Role
+from tests.support.program import running
 from tests.support.waiting import DEADLINE_S, wait_until
 
 SUPERVISOR = """
@@ -63,9 +64,7 @@ class Supervised:
 
     def __init__(self, roles: Sequence[Role], logs: Path) -> None:
         documents = json.dumps([asdict(role) for role in roles])
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", SUPERVISOR, documents, str(logs)], stdout=subprocess.PIPE, text=True
-        )
+        self.process = subprocess.Popen(running(SUPERVISOR, documents, str(logs)), stdout=subprocess.PIPE, text=True)
         self.said: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -136,6 +136,7 @@ def test_a_fault_is_told_and_the_next_question_is_answered(traffic: Traffic, ana
     assert asked(analyst, traffic)["folded"] == 0
 
 
+@pytest.mark.starts_anew
 def test_it_ends_with_its_parent(traffic: Traffic, analyst: Analyst) -> None:
     asked(analyst, traffic)
     process = analyst.child.process

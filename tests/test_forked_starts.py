@@ -1,0 +1,133 @@
+"""What is forked is what a command line would have started (`tests/support/forked_starts.py`)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.support.forked_starts import SERVERS
+from tests.support.program import running
+from tests.support.supervised import wait_gone
+from tests.support.waiting import DEADLINE_S
+
+TELLS = """
+import gc, json, os, signal, sys, threading
+print("read", sys.stdin.read(), file=sys.stderr)
+print(json.dumps({
+    "argv": sys.argv[1:], "folder": os.getcwd(), "environment": sorted(os.environ.items()), "path": sys.path[:2],
+    "leads its session": os.getsid(0) == os.getpid(), "leads its group": os.getpgid(0) == os.getpid(),
+    "parent": os.getppid(), "niceness": os.nice(0), "files": len(os.listdir("/proc/self/fd")),
+    "standard files": [[one.encoding, one.errors, one.line_buffering, one.isatty(), one.fileno()]
+        for one in (sys.stdin, sys.stdout, sys.stderr)],
+    "signals": [str(signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)],
+    "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())), "threads": threading.active_count(),
+    "garbage": [gc.isenabled(), gc.get_threshold()], "shown": open("/proc/self/cmdline").read().rstrip(chr(0)),
+}))
+"""
+STARTS: dict[str, dict[str, Any]] = {
+    "as it is": {"stdin": subprocess.DEVNULL},
+    "with input": {"input": b"some text"},
+    "in a session of its own": {"start_new_session": True, "input": b""},
+    "in another environment": {"env": {"PATH": "/bin", "PYTHONPATH": "/nowhere", "A": "\u00e9"}, "input": b""},
+    "for another language": {"env": {**os.environ, "PYTHONIOENCODING": "latin-1"}, "input": b""},
+    "with all in one": {"stderr": subprocess.STDOUT, "input": b""},
+}
+ENDS = {
+    "pass": 0,
+    "raise SystemExit(3)": 3,
+    "raise SystemExit('a reason')": 1,
+    "1 / 0": 1,
+    "import os; os.kill(os.getpid(), 9)": -signal.SIGKILL,
+    "import os, signal; os.kill(os.getpid(), signal.SIGINT)": -signal.SIGINT,
+}
+PARENT = """
+import os, signal, subprocess, sys
+from pathlib import Path
+from gateway.serving.children import start
+from tests.support.forked_starts import SERVERS, Started
+from tests.support.program import running
+subprocess.Popen, SERVERS.rest = Started, False
+print(start(running("import time; time.sleep(60)"), os.environ, Path(sys.argv[1])).pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture(params=[False, True], ids=["forked", "anew"])
+def anew(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """How processes are started."""
+    monkeypatch.setattr(SERVERS, "rest", request.param)
+    return bool(request.param)
+
+
+@pytest.mark.parametrize("how", STARTS)
+@pytest.mark.parametrize("before", [(), ("nice", "-n3")], ids=["", "nice"])
+def test_a_forked_program_finds_what_one_that_is_started_finds(
+    how: str, before: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, Any]] = []
+    for rest in (False, True):
+        monkeypatch.setattr(SERVERS, "rest", rest)
+        options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **STARTS[how]}
+        done = subprocess.run([*before, *running(TELLS, "one", "two words")], check=False, timeout=60, **options)
+        assert done.returncode == 0, done.stderr
+        told.append({**json.loads(done.stdout.splitlines()[-1]), "read": done.stderr})
+    forked, started = told
+    for name in started:
+        assert forked[name] == started[name], name
+    assert forked["argv"] == ["one", "two words"]
+    assert forked["parent"] == os.getpid()
+
+
+@pytest.mark.usefixtures("anew")
+@pytest.mark.parametrize("code", ENDS)
+def test_how_it_ended_is_told_as_of_any_process(code: str) -> None:
+    done = subprocess.run(running(code), capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == ENDS[code]
+    said = {"raise SystemExit('a reason')": "a reason\n", "1 / 0": "ZeroDivisionError: division by zero\n"}
+    assert done.stderr.endswith(said.get(code, ""))
+
+
+@pytest.mark.usefixtures("anew")
+async def test_a_coroutine_can_wait_for_it_and_end_it() -> None:
+    code = "import sys, time; print('here', flush=True); time.sleep(60)"
+    process = await asyncio.create_subprocess_exec(*running(code), stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    async with asyncio.timeout(DEADLINE_S):
+        assert await process.stdout.readline() == b"here\n"
+        assert process.pid in {one.pid for one in psutil.Process().children()}
+        process.terminate()
+        assert await process.wait() == -signal.SIGTERM
+
+
+def test_a_forked_program_has_nothing_to_import_and_one_that_is_started_all(anew: bool) -> None:
+    done = subprocess.run(
+        running("import sys; print('gateway.app' in sys.modules)"), stdout=subprocess.PIPE, text=True, timeout=60
+    )
+    assert done.stdout == f"{not anew}\n"
+
+
+def test_who_is_to_die_with_its_parent_does(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PARENT, str(tmp_path / "log")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert parent.wait(DEADLINE_S) == -signal.SIGKILL
+        wait_gone(pid)
+
+
+@pytest.mark.parametrize(
+    "asked", [{"pass_fds": (1,)}, {"umask": 0o77}, {"preexec_fn": os.getpid}, {"process_group": 0}]
+)
+def test_a_start_that_asks_for_what_no_fork_can_do_is_a_start(asked: dict[str, Any]) -> None:
+    code = "import sys; print('gateway.app' in sys.modules)"
+    done = subprocess.run(running(code), stdout=subprocess.PIPE, text=True, timeout=60, check=True, **asked)
+    assert done.stdout == "False\n"
