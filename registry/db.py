@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BLOBS_AT = "blobs_at"
-"""In a session's `info`: a function that says where the object storage is (`registry.service` gives it)."""
+"""In a session's `info`: a function that says what the object storage is opened with (`registry.service` gives it)."""
 
 
 def now_ms() -> int:

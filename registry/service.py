@@ -154,7 +154,7 @@ class Registry:
 
     def __init__(self, settings: RegistrySettings) -> None:
         self.settings = settings
-        self.db = Database(settings.resolved_database_url, {BLOBS_AT: lambda: self.blobs.url})
+        self.db = Database(settings.resolved_database_url, {BLOBS_AT: lambda: self.blobs.opened_with})
         self._catalog: Catalog | None = None
 
     @cached_property

@@ -1,7 +1,8 @@
 """The process that asks archives: one question on stdin, an answer on stdout, one line of JSON each.
 
-A question is `{"url", "files": [[name, digest], …], "schema", "halves", "queries": [SQL, …]}`, its answer `{"found":
-[rows of each query]}` or `{"fault": sentence}`. It fetches the files from the object storage; DuckDB has no network.
+A question is `{"storage": [URL, options], "files": [[name, digest], …], "schema", "halves", "queries": [SQL, …]}`, its
+answer `{"found": [rows of each query]}` or `{"fault": sentence}`. It fetches the files from the object storage; DuckDB
+has no network. It reads no settings: their library would be most of its start.
 """
 
 from __future__ import annotations
@@ -18,13 +19,12 @@ import orjson
 from registry.archive.parquet import opened
 from registry.children.mouth import Mouth
 from registry.errors import CorruptBlob, NotFound, RegistryError
-from registry.settings import RegistrySettings
 from registry.storage.blobs import BlobStore
 
 
 def answered(question: Mapping[str, Any]) -> dict[str, Any]:
     """What it comes to."""
-    blobs = BlobStore(question["url"], RegistrySettings().blob_options)
+    blobs = BlobStore(*question["storage"])
     with tempfile.TemporaryDirectory(prefix="usage-archives-") as folder:
         paths = [
             fetched(blobs, name, digest, Path(folder, f"{number}.parquet"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -50,11 +50,11 @@ def archived_rows(
     ).all()
     if not windows or not found:
         return [[] for _ in queries]
-    blobs_at: Callable[[], str] | None = session.info.get(BLOBS_AT)
+    blobs_at: Callable[[], tuple[str, Mapping[str, str]]] | None = session.info.get(BLOBS_AT)
     if blobs_at is None:
         raise ArchiveUnreadable(f"attempts of {_days(found)} are archived, and it was not said where archives are")
     question = {
-        "url": blobs_at(),
+        "storage": blobs_at(),
         "files": [[one.name, one.digest] for one in found],
         "schema": SCHEMA,
         "halves": halves_of(session),

@@ -13,8 +13,8 @@ late.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -39,10 +39,15 @@ from registry.ledger.rows import USAGE, USAGE_DAYS
 from registry.ledger.usage_days import ENGINE, UNTOUCHED
 from registry.upsert import upsert
 
+DAYS_AT_ONCE = 7
+"""Whose attempts archives are asked for in one question: a question starts a process, and has an end by the clock."""
 EngineDayKey = tuple[int, str]
 """UTC days since the epoch, and the engine's id."""
 Intervals = list[tuple[int, int]]
 """`[begin, end)` each, in milliseconds since the epoch."""
+Loads = Sequence[tuple[str, str, int, int]]
+"""Engine, version, begin and end of each."""
+T = TypeVar("T")
 
 
 class BusyTime(NamedTuple):
@@ -59,6 +64,14 @@ class BusyTime(NamedTuple):
 class _Counts(NamedTuple):
     attempts: int = 0
     loads: int = 0
+
+
+class _Span(NamedTuple):
+    """`[since_ms, until_ms)`, which is in the day."""
+
+    day: int
+    since_ms: int
+    until_ms: int
 
 
 class EngineBusy:
@@ -78,12 +91,14 @@ class EngineBusy:
         for (day, engine), count in sorted(counts.items()):
             if (day, engine) not in kept or kept[day, engine][1] != count:
                 stale.setdefault(day, []).append(engine)
-        for day, engines in stale.items():
+        for days in _in_parts(list(stale)):
             with self._db.read() as session:
-                found = _busy(session, day, day * DAY_MS, (day + 1) * DAY_MS)
-            with self._db.write() as session:
-                rows = [_row(day, engine, found.get(engine, BusyTime(0)), counts[day, engine]) for engine in engines]
-                upsert(session, EngineBusyDay, rows, replace=tuple(rows[0].keys() - {"day", "engine_id"}))
+                found = _busy(session, [_Span(day, day * DAY_MS, (day + 1) * DAY_MS) for day in days])
+            for day in days:
+                times, engines = found.get(day, {}), stale[day]
+                rows = [_row(day, engine, times.get(engine, BusyTime(0)), counts[day, engine]) for engine in engines]
+                with self._db.write() as session:
+                    upsert(session, EngineBusyDay, rows, replace=tuple(rows[0].keys() - {"day", "engine_id"}))
         return sum(map(len, stale.values()))
 
     def between(self, since_ms: int, until_ms: int) -> Mapping[EngineDayKey, BusyTime]:
@@ -91,7 +106,8 @@ class EngineBusy:
         others are added up from their attempts and loads. Raises `ArchiveUnreadable`.
         """
         first, end = since_ms // DAY_MS, -(-until_ms // DAY_MS)
-        busy: dict[EngineDayKey, BusyTime] = {}
+        found: dict[int, Mapping[str, BusyTime]] = {}
+        missing: list[_Span] = []
         with self._db.read() as session:
             counts, kept = _counts(session, first, end), _kept(session, first, end)
             by_day: dict[int, list[str]] = {}
@@ -101,11 +117,16 @@ class EngineBusy:
                 whole = since_ms <= day * DAY_MS and (day + 1) * DAY_MS <= until_ms
                 known = {engine: kept[day, engine] for engine in engines if (day, engine) in kept}
                 if whole and all(engine in known and known[engine][1] == counts[day, engine] for engine in engines):
-                    found = {engine: time for engine, (time, _) in known.items()}
+                    found[day] = {engine: time for engine, (time, _) in known.items()}
                 else:
-                    found = _busy(session, day, max(since_ms, day * DAY_MS), min(until_ms, (day + 1) * DAY_MS))
-                busy |= {(day, engine): time for engine, time in found.items() if time.ms}
-        return busy
+                    missing.append(_Span(day, max(since_ms, day * DAY_MS), min(until_ms, (day + 1) * DAY_MS)))
+            for spans in _in_parts(missing):
+                found |= _busy(session, spans)
+        return {(day, engine): time for day in sorted(found) for engine, time in found[day].items() if time.ms}
+
+
+def _in_parts(days: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (days[begin : begin + DAYS_AT_ONCE] for begin in range(0, len(days), DAYS_AT_ONCE))
 
 
 def _row(day: int, engine: str, time: BusyTime, counts: _Counts) -> dict[str, Any]:
@@ -157,14 +178,20 @@ def _kept(session: Session, first: int, end: int) -> dict[EngineDayKey, tuple[Bu
     }
 
 
-def _busy(session: Session, day: int, since_ms: int, until_ms: int) -> dict[str, BusyTime]:
-    """By engine, of `[since_ms, until_ms)`, which is in the day; of attempts in archives too. Raises
-    `ArchiveUnreadable`.
-    """
-    loads = _loads(session, (day - 1) * DAY_MS, until_ms)
-    runs = _runs(day, since_ms, until_ms, EngineLoadRow.__table__ if loads else None)
-    given = _runs(day, since_ms, until_ms, _given(loads) if loads else None)
-    (archived,) = archived_rows(session, [given], [((day - 1) * DAY_MS, until_ms)])
+def _busy(session: Session, spans: Sequence[_Span]) -> dict[int, Mapping[str, BusyTime]]:
+    """By day and engine, of a span of each day; of attempts in archives too. Raises `ArchiveUnreadable`."""
+    windows = [((span.day - 1) * DAY_MS, span.until_ms) for span in spans]
+    loads = [_loads(session, *window) for window in windows]
+    given = [_runs(span, _given(ran) if ran else None) for span, ran in zip(spans, loads, strict=True)]
+    archived = archived_rows(session, given, windows)
+    each = zip(spans, loads, archived, strict=True)
+    return {span.day: _times(session, span, ran, rows) for span, ran, rows in each}
+
+
+def _times(session: Session, span: _Span, loads: Loads, archived: Iterable[Iterable[Any]]) -> Mapping[str, BusyTime]:
+    """By engine; `archived`: the runs of attempts that archives have."""
+    _, since_ms, until_ms = span
+    runs = _runs(span, EngineLoadRow.__table__ if loads else None)
     own: dict[str, Intervals] = {}
     carried: dict[str, Intervals] = {}
     for engine, before, begin_ms, end_ms in map(tuple, (*session.execute(runs), *archived)):
@@ -193,26 +220,27 @@ def _length(intervals: Intervals) -> int:
     return total
 
 
-def _loads(session: Session, since_ms: int, until_ms: int) -> list[tuple[str, str, int, int]]:
-    """Engine, version, begin and end of those that ran in `[since_ms, until_ms)`."""
+def _loads(session: Session, since_ms: int, until_ms: int) -> Loads:
+    """Those that ran in `[since_ms, until_ms)`."""
     row = EngineLoadRow
     query = select(row.engine_id, row.served_model, row.began_at_ms, row.ended_at_ms)
     query = query.where(row.ended_at_ms > since_ms, row.began_at_ms < until_ms)
     return [(engine, model, began, ended) for engine, model, began, ended in session.execute(query)]
 
 
-def _given(loads: Iterable[tuple[str, str, int, int]]) -> FromClause:
+def _given(loads: Loads) -> FromClause:
     """Loads as a table, for a database that has none."""
     columns = column("engine_id", String), column("served_model", String)
     times = column("began_at_ms", BigInteger), column("ended_at_ms", BigInteger)
     return values(*columns, *times, name="engine_loads").data(list(loads))
 
 
-def _runs(day: int, since_ms: int, until_ms: int, loads: FromClause | None) -> Select[Any]:
+def _runs(span: _Span, loads: FromClause | None) -> Select[Any]:
     """Engine, whether they began before, begin and end of every run of attempts' intervals that touch or overlap.
 
     In the order of their begins, one that is later than the latest end before it begins a run.
     """
+    day, since_ms, until_ms = span
     row = USAGE.c
     engine = ENGINE.label("engine")
     before = case((row.started_at_ms < since_ms, 1), else_=0).label("before")

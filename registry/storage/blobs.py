@@ -45,6 +45,8 @@ class BlobStore:
         """`options` are obstore's, of anything but a folder; credentials may be among them."""
         self._url = url
         self._options = dict(options or {})
+        self.opened_with = self._url, self._options
+        """What another process makes one of the same with; credentials may be in it."""
 
     @property
     def url(self) -> str:

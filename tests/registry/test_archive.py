@@ -12,9 +12,11 @@ from alembic import command
 from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
+from registry.archive import reading
 from registry.archive.archiving import STAYS_DAYS, Archiver, NotArchived
 from registry.archive.reading import ArchiveUnreadable
 from registry.archive.rows import LEAVING, UsageArchive
+from registry.children.asked import ask_once
 from registry.days import DAY_MS
 from registry.db import now_ms
 from registry.engine_costs.busy import BusyTime
@@ -300,7 +302,16 @@ def test_a_day_that_was_brought_back_is_archived_again_when_it_has_been_there_fo
     assert registry.archives.verify() == []
 
 
-def test_engines_were_as_busy_as_before_when_some_or_all_of_it_is_archived(registry: Registry) -> None:
+def test_engines_were_as_busy_as_before_when_some_or_all_of_it_is_archived(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bytes] = []
+
+    def ask(name: str, command: Sequence[str], question: bytes, **options: Any) -> bytes:
+        asked.append(question)
+        return ask_once(name, command, question, **options)
+
+    monkeypatch.setattr(reading, "ask_once", ask)
     spans = [
         (0, 5_000),
         (1_000, 2_000),
@@ -325,7 +336,9 @@ def test_engines_were_as_busy_as_before_when_some_or_all_of_it_is_archived(regis
     list(registry.archives.archive(DAY_MS))
     assert [registry.engine_busy.between(*window) for window in windows] == before
     list(registry.archives.archive(OLD))
+    asked.clear()
     assert [registry.engine_busy.between(*window) for window in windows] == before
+    assert len(asked) == len(windows), "of all days of a window at once"
     assert registry.engine_busy.close(3 * DAY_MS) == 3
     assert [registry.engine_busy.between(*window) for window in windows] == before
 
