@@ -11,8 +11,10 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -129,13 +131,14 @@ def _dequantise(gguf: GgufSource, folder: Path, say: Say) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     say(f"dequantising {gguf.file.name}")
-    model = AutoModelForCausalLM.from_pretrained(
-        gguf.file.parent,
-        gguf_file=gguf.file.name,
-        quantization_config=GgufConfig(dequantize=True),
-        dtype=torch.bfloat16,
-    )
-    tokenizer = AutoTokenizer.from_pretrained(gguf.file.parent, gguf_file=gguf.file.name)
+    with _parsed_once():
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.file.parent,
+            gguf_file=gguf.file.name,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=torch.bfloat16,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(gguf.file.parent, gguf_file=gguf.file.name)
     say("saving the model")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -143,6 +146,21 @@ def _dequantise(gguf: GgufSource, folder: Path, say: Say) -> None:
     write_fingerprint(take_fingerprint(model.float(), tokenizer), folder)
     for file in folder.iterdir():
         file.chmod(0o644)  # safetensors writes for the owner only; engines may run as another user
+
+
+@contextmanager
+def _parsed_once() -> Iterator[None]:
+    """Configuration, weights and tokenizer are made of one reading: transformers reads the file anew for each of them,
+    and the 100,000 words of a vocabulary take seconds.
+    """
+    import gguf
+
+    reader = gguf.GGUFReader
+    gguf.GGUFReader = cache(reader)
+    try:
+        yield
+    finally:
+        gguf.GGUFReader = reader
 
 
 def _prepare_from_hub(hub_id: str, out_root: Path, say: Say) -> Path:
