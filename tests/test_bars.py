@@ -1,4 +1,4 @@
-"""Six bars at a twentieth of their scale keep what no clock decides; `make bars` runs all of them in full."""
+"""Six bars at a fiftieth of their scale keep what no clock decides; `make bars` runs all of them in full."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import pytest
 
 from tests.bars import bar, measure, names
 
-TWENTIETH = 0.05
+FIFTIETH = 0.02
 
 
 @pytest.mark.parametrize("name", ["abuse", "budget", "crash", "fidelity", "responses_state", "swap"])
-def test_what_a_bar_promises_holds_at_a_twentieth_of_its_scale(name: str) -> None:
-    result = measure(name, TWENTIETH)
+def test_what_a_bar_promises_holds_at_a_fiftieth_of_its_scale(name: str) -> None:
+    result = measure(name, FIFTIETH)
     assert result["bars"]
     assert all(result["bars"].values()), result
 

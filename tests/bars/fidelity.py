@@ -1,7 +1,7 @@
 """More than 60 shapes of requests, to the engine and through the gateway: every field of both answers is the same.
 
-On the mock engine, with a context of 128k tokens that a body fills; scale changes nothing. `live_fidelity` is the same
-on a real engine.
+On the mock engine, with a context of 128k tokens that a body fills, or of an eighth of it when it is run small.
+`live_fidelity` is the same on a real engine.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from loadtest.fidelity.shapes.shape import Shape
 from registry.service import Registry
 from tests.support.stack import BASE, open_house, run_stack
 
-CONTEXT = 131_072
+CONTEXT, SMALL = 131_072, 16_384
 PAYING = "globex"
 LEAST = 60
 """Shapes that there are."""
-GENERATES = {"tool_call_parser": "hermes", "max_model_len": CONTEXT}
-POOLS = {"runner": "pooling", "max_model_len": CONTEXT}
+GENERATES = {"tool_call_parser": "hermes"}
+POOLS = {"runner": "pooling"}
 LACKED = {"responses", "messages", "pooling"}
 """What a mock that generates has not: Responses and Messages of its own are nothing to hold the gateway's against."""
 
 
 def run(folder: Path, scale: float) -> dict[str, Any]:
     """Ask both, compare, for a tenant that pays too; then the same with an engine that pools."""
-    every = shapes(CONTEXT)
+    context = CONTEXT if scale >= 1 else SMALL
+    every, holds = shapes(context), {"max_model_len": context}
     pooled = [shape for shape in every if "pooling" in shape.needs]
-    result = _compared(folder / "generates", GENERATES, [one for one in every if not one.needs & LACKED])
-    return judge(result.with_more(_compared(folder / "pools", POOLS, pooled)))
+    result = _compared(folder / "generates", GENERATES | holds, [one for one in every if not one.needs & LACKED])
+    return judge(result.with_more(_compared(folder / "pools", POOLS | holds, pooled)))
 
 
 def _compared(folder: Path, options: dict[str, Any], tried: Sequence[Shape]) -> Result:

@@ -31,6 +31,9 @@ TRIAGE = parse_whole_adapter("acme/desk")
 PRODUCTION, BETA = "acme/desk", "acme/desk@beta"
 CLIENTS = 12
 """That ask at the same time."""
+ENOUGH, PAUSE_S = 240, 3.0
+"""Users who come at once: an analysis says nothing of fewer than 200. Those after them come more slowly, as the engine
+works for each of them while the first ones' values are waited for."""
 UNITS = count()
 PLAN: dict[str, Any] = {
     "ramp": [{"percent": 50, "dwell_s": 0, "min_units": 20}, {"percent": 100, "dwell_s": 0, "min_units": 0}],
@@ -90,13 +93,15 @@ async def a_user(client: openai.AsyncOpenAI, model: str, messages: Any) -> str |
 
 @asynccontextmanager
 async def users(live: Live, model: str) -> AsyncIterator[Counter[str | None]]:
-    """New ones all the time, while the block runs; the value counts them by arm."""
+    """New ones all the time while the block runs, `ENOUGH` of them at once; the value counts them by arm."""
     arms: Counter[str | None] = Counter()
     asked = cycle(tickets())
 
     async def go_on(client: openai.AsyncOpenAI) -> None:
         while True:
             arms[await a_user(client, model, next(asked))] += 1
+            if arms.total() >= ENOUGH:
+                await asyncio.sleep(PAUSE_S)
 
     async with live.client("acme") as client:
         tasks = [asyncio.create_task(go_on(client)) for _ in range(CLIENTS)]
@@ -114,10 +119,16 @@ async def ended(registry: Registry, live: Live, model: str, alias: str, treatmen
     plan = Plan.of({**PLAN, "treatments": [treatment]})
     made = await asyncio.to_thread(registry.experiments.create, TRIAGE, plan, alias=alias, actor="test")
 
+    def begun() -> bool:
+        info = registry.experiments.get(made.id)
+        return info.state == "running" and not info.moving
+
     def decided() -> ExperimentInfo | None:
         info = registry.experiments.get(made.id)
         return info if info.ended_at_ms is not None and not info.moving else None
 
+    await wait_until_async(f"the experiment on {alias} to begin", begun, DEADLINE_S)
+    await asyncio.to_thread(registry.wait_until_served)
     async with users(live, model) as arms:
         await wait_until_async(f"the experiment on {alias} to decide", decided, DEADLINE_S)
     assert {"1.0", "1.1"} <= arms.keys()

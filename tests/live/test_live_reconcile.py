@@ -13,22 +13,22 @@ from registry.service import Registry
 from tests.bars.live_reconcile import CONCURRENCY, MIX, QUIET_S
 from tests.bars.reconcile import booked_right, spend
 from tests.live.installation import Live
+from tests.support.waiting import wait_until
 
 REQUESTS = 15
 DEADLINE_S = 100.0
 """The controller keeps a reading a minute, of an engine that has done something since the last one."""
 
 
-def wait_read(readings: EngineReadings, since_ms: int, keep_busy: Callable[[], object]) -> int:
-    """When the engine was read, for the first time since then."""
-    deadline_s = time.monotonic() + DEADLINE_S
-    while True:
-        keep_busy()
-        for _, last in readings.spans(0, now_ms() + 1):
-            if last.asked_ms >= since_ms:
-                return last.asked_ms
-        assert time.monotonic() < deadline_s, f"no reading within {DEADLINE_S:g} s"
-        time.sleep(1.0)
+def read_after(readings: EngineReadings, act: Callable[[], object]) -> int:
+    """When the engine was read, for the first time since `act` began, by which it has something to do."""
+    since_ms = now_ms()
+    act()
+
+    def read() -> int | None:
+        return next((last.asked_ms for _, last in readings.spans(0, now_ms() + 1) if last.asked_ms >= since_ms), None)
+
+    return wait_until("a reading", read, DEADLINE_S)
 
 
 def test_nothing_that_the_engine_counted_is_unexplained(live: Live) -> None:
@@ -38,10 +38,10 @@ def test_nothing_that_the_engine_counted_is_unexplained(live: Live) -> None:
         return spend(live.url, CONCURRENCY, purses, count, MIX)
 
     with Registry.open(live.registry_settings()) as registry:
-        began_ms = wait_read(registry.readings, now_ms(), lambda: ask(1))
+        began_ms = read_after(registry.readings, lambda: ask(1))
         spent = ask(REQUESTS)
         time.sleep(QUIET_S)  # what was aborted last has left the batch, and all is shipped
-        wait_read(registry.readings, now_ms(), lambda: ask(1))
+        read_after(registry.readings, lambda: ask(1))
         time.sleep(QUIET_S)  # the rows of what ran until then are shipped
         (balance,) = reconcile(registry.readings, began_ms, now_ms())
         rows: dict[str, list[dict[str, object]]] = {}

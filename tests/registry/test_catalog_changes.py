@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import delete, event, func, insert, select, update
 
 from registry.adapters.rows import Alias
-from registry.catalog.changes import KEPT_REVISIONS, WATCHED, Change
+from registry.catalog import changes
+from registry.catalog.changes import WATCHED, Change
 from registry.catalog.reader import MOST_CHANGES, read_catalog, update_catalog
 from registry.catalog.snapshot import Catalog
 from registry.db import Database, now_ms
@@ -193,13 +194,16 @@ def test_a_transaction_that_fails_tells_nothing(registry: Registry) -> None:
     assert told(registry, before + 1) == set()
 
 
-def test_history_is_bounded_and_a_catalog_older_than_it_is_read_whole(registry: Registry) -> None:
+def test_history_is_bounded_and_a_catalog_older_than_it_is_read_whole(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "KEPT_REVISIONS", 20)
     old = registry.catalog()
     key = registry.tenants.create_key("globex")
-    for number in range(KEPT_REVISIONS):
+    for number in range(25):
         registry.tenants.change("acme", {"allow_unknown_fields": number % 2 == 0})
     with registry.db.read() as session:
-        assert session.scalar(select(func.count()).select_from(CatalogChange)) == KEPT_REVISIONS
+        assert session.scalar(select(func.count()).select_from(CatalogChange)) == 20
     newest = update_catalog(registry.db, old)
     assert newest == read_catalog(registry.db)
     assert key.id in {entry.key_id for entry in newest.keys.values()}

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import httpx
 import uvicorn
 from fastapi.routing import APIRoute
+from sqlalchemy import select
 
 from gateway.admin_key import admin_key
 from gateway.app import Gateway
@@ -27,7 +28,8 @@ from loadtest.mock_engine.options import Faults, Options
 from loadtest.ports import free_port
 from loadtest.testing import MockEngine
 from registry.adapters.version_rows import VersionInfo
-from registry.names import PRODUCTION, parse_ref
+from registry.ledger.rows import USAGE
+from registry.names import PRODUCTION, SYSTEM, parse_ref
 from registry.service import Registry
 from registry.swaps.following import follow
 from registry.swaps.infos import DONE, FINAL_STATES, SwapInfo
@@ -133,9 +135,12 @@ class House:
         return wait_until(f"swap {swap_id} to end", final)
 
     def usage(self, **fields: Any) -> list[dict[str, Any]]:
-        """Usage rows in the ledger whose fields have these values, newest first."""
-        rows = self.registry.ledger.recent(10_000)
-        return [row for row in rows if all(row[name] == value for name, value in fields.items())]
+        """Tenants' usage rows in the ledger whose fields have these values, newest first."""
+        row = USAGE.c
+        query = select(USAGE).where(row.tenant != SYSTEM, *(row[name] == value for name, value in fields.items()))
+        with self.registry.db.read() as session:
+            found = session.execute(query.order_by(row.started_at_ms.desc(), row.attempt_id)).mappings()
+            return [dict(one) for one in found]
 
     def usage_of(self, request_id: str) -> list[dict[str, Any]]:
         """The rows of one request once they are shipped, by attempt."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -21,6 +22,8 @@ class FakeWorker:
 
     house: House
     name: str = "worker-1"
+    config: Mapping[str, Any] = field(default_factory=lambda: TinyBase().config)
+    """Of the base that its adapters are for."""
 
     def claim(self) -> Claim:
         """The next job."""
@@ -41,7 +44,7 @@ class FakeWorker:
 
     def succeed(self, job: TrainingJob) -> TrainingJob:
         """It made an adapter unlike any other."""
-        folder = write_adapter(self.house.folder / "trained" / job.id, TinyBase().config, seed=90_000 + next(_SEEDS))
+        folder = write_adapter(self.house.folder / "trained" / job.id, self.config, seed=90_000 + next(_SEEDS))
         publication = Publication(folder, {"source": "training", "job": job.id})
         return self.house.registry.training.finish(
             job.id, self.name, "succeeded", publication=publication, trained_tokens=1_234

@@ -61,6 +61,8 @@ def killed_at(house: House, gateway: GatewayProcess, experiment: int, decision: 
             if STAGES.index(state) >= STAGES.index(stage):
                 os.kill(gateway.pid, signal.SIGKILL)
                 return
+        else:
+            time.sleep(0.005)  # the gateway needs a processor to come so far; from then on no stage may be missed
     raise AssertionError(f"no {decision} came to be {stage}")
 
 

@@ -47,13 +47,13 @@ async def look_until(duty_: DecideExperiments, done: Callable[[], bool]) -> None
     async with asyncio.timeout(DEADLINE_S):
         while not await asyncio.to_thread(done):
             await duty_.do(None)  # type: ignore[arg-type]
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
 
 
 def test_others_are_looked_at_while_one_hangs_and_it_comes_back_when_it_can(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(duty, "LOOK_S", 0.01)
+    monkeypatch.setattr(duty, "LOOK_S", 0.05)
     fine, hangs = begun(house, "acme/first"), begun(house, "acme/second")
     lease = house.registry.leadership.acquire("test", "here")
     assert lease is not None
