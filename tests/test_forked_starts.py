@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ print("read", sys.stdin.read(), file=sys.stderr)
 print(json.dumps({
     "argv": sys.argv[1:], "folder": os.getcwd(), "environment": sorted(os.environ.items()), "path": sys.path[:2],
     "leads its session": os.getsid(0) == os.getpid(), "leads its group": os.getpgid(0) == os.getpid(),
-    "parent": os.getppid(), "niceness": os.nice(0), "files": len(os.listdir("/proc/self/fd")),
+    "parent": os.getppid(), "niceness": os.nice(0), "umask": os.umask(0),
+    "processors": sorted(os.sched_getaffinity(0)), "files": len(os.listdir("/proc/self/fd")),
     "standard files": [[one.encoding, one.errors, one.line_buffering, one.isatty(), one.fileno()]
         for one in (sys.stdin, sys.stdout, sys.stderr)],
     "signals": [str(signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)],
@@ -68,6 +70,14 @@ def anew(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> boo
     return bool(request.param)
 
 
+@pytest.fixture
+def another_umask() -> Iterator[None]:
+    before = os.umask(0o027)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("another_umask")
 @pytest.mark.parametrize("how", STARTS)
 @pytest.mark.parametrize("before", [(), ("nice", "-n3")], ids=["", "nice"])
 def test_a_forked_program_finds_what_one_that_is_started_finds(

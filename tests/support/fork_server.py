@@ -82,6 +82,8 @@ class Order:
     new_session: bool
     dies_with_parent: bool
     niceness: int
+    umask: int
+    processors: list[int]
 
     def encoded(self) -> bytes:
         """With its length before it."""
@@ -163,6 +165,8 @@ def become(program: str, order: Order, files: list[int]) -> None:
         if os.getppid() != order.parent:  # it died before the kernel was told
             os._exit(1)
     os.nice(order.niceness)
+    os.umask(order.umask)
+    os.sched_setaffinity(0, order.processors)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, file in enumerate(files):
         os.dup2(file, number)

@@ -157,7 +157,15 @@ def ordered(wanted: Mapping[str, Any]) -> tuple[str, Order] | None:
         new_session=wanted["start_new_session"],
         dies_with_parent=before is not None,
         niceness=niceness,
+        umask=_umask(),
+        processors=sorted(os.sched_getaffinity(0)),
     )
+
+
+def _umask() -> int:
+    """This process's, which to ask the system for is to change it."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("Umask:"))
+    return int(line.split()[1], 8)
 
 
 def _inherited() -> Iterator[tuple[str, str]]:
