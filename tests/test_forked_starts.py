@@ -49,7 +49,6 @@ ENDS = {
     "raise SystemExit('a reason')": 1,
     "1 / 0": 1,
     "import os; os.kill(os.getpid(), 9)": -signal.SIGKILL,
-    "import os, signal; os.kill(os.getpid(), signal.SIGINT)": -signal.SIGINT,
 }
 PARENT = """
 import os, signal, subprocess, sys
@@ -95,6 +94,21 @@ def test_a_forked_program_finds_what_one_that_is_started_finds(
         assert forked[name] == started[name], name
     assert forked["argv"] == ["one", "two words"]
     assert forked["parent"] == os.getpid()
+
+
+@pytest.fixture(params=[signal.default_int_handler, signal.SIG_IGN], ids=["", "in the background"])
+def obeys(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """Whether Ctrl-C means something to this process, and so to what it starts."""
+    before = signal.signal(signal.SIGINT, request.param)
+    yield request.param is not signal.SIG_IGN
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("anew")
+def test_ctrl_c_ends_it_unless_it_is_in_the_background(obeys: bool) -> None:
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    done = subprocess.run(running(code), stderr=subprocess.DEVNULL, check=False, timeout=60)
+    assert done.returncode == (-signal.SIGINT if obeys else 0)
 
 
 @pytest.mark.usefixtures("anew")

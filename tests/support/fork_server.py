@@ -79,6 +79,8 @@ class Order:
     environment: dict[str, str]
     folder: str
     parent: int
+    interruptible: bool
+    """Whether Ctrl-C ends it: what a shell has begun in the background ignores it, and so does all that it starts."""
     new_session: bool
     dies_with_parent: bool
     niceness: int
@@ -167,7 +169,8 @@ def become(program: str, order: Order, files: list[int]) -> None:
     os.nice(order.niceness)
     os.umask(order.umask)
     os.sched_setaffinity(0, order.processors)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if order.interruptible:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, file in enumerate(files):
         os.dup2(file, number)
     os.closerange(STANDARD, os.sysconf("SC_OPEN_MAX"))

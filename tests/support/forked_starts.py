@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import inspect
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -154,6 +155,7 @@ def ordered(wanted: Mapping[str, Any]) -> tuple[str, Order] | None:
         environment={os.fsdecode(name): os.fsdecode(value) for name, value in environment.items()},
         folder=os.path.abspath(os.fsdecode(wanted["cwd"] or os.curdir)),
         parent=os.getpid(),
+        interruptible=signal.getsignal(signal.SIGINT) is not signal.SIG_IGN,
         new_session=wanted["start_new_session"],
         dies_with_parent=before is not None,
         niceness=niceness,
