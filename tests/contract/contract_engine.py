@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from loadtest.folders import write_adapter
 
+TRIES = 5
 PROMPT = "The capital of France is"
 MESSAGES = [{"role": "user", "content": "Say hello."}]
 
@@ -78,6 +80,24 @@ async def events(engine: EngineUnderTest, path: str, body: dict[str, Any]) -> As
                     return
                 yield line.removeprefix("data: ")
     raise AssertionError("the stream ended without [DONE]")
+
+
+async def chunks(
+    engine: EngineUnderTest, path: str, body: dict[str, Any], in_time: Callable[[list[Any]], bool]
+) -> list[Any]:
+    """Of a stream that was read in time, which `in_time` knows, or of the last one: an engine says at once what it has
+    made while nobody read, and on a busy machine that happens.
+    """
+    for _ in range(TRIES):
+        found = [json.loads(event) async for event in events(engine, path, body)]
+        if in_time(found):
+            break
+    return found
+
+
+def tokens_in(found: list[Any]) -> int:
+    """Of all chunks of a stream that was asked for with `return_token_ids`."""
+    return sum(len(chunk["choices"][0]["token_ids"] or ()) for chunk in found)
 
 
 def move_outside(folder: Path, layers: int) -> None:

@@ -7,11 +7,30 @@ from typing import Any
 
 import pytest
 
-from tests.contract.contract_engine import MESSAGES, PROMPT, EngineUnderTest, error, events
+from tests.contract.contract_engine import MESSAGES, PROMPT, EngineUnderTest, chunks, error, events
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 ASKED: dict[str, dict[str, Any]] = {CHAT: {"messages": MESSAGES}, TEXT: {"prompt": PROMPT}}
 COUNTED = {"include_usage": True, "continuous_usage_stats": True}
+
+
+def speaking(found: list[Any]) -> list[Any]:
+    """Those that have tokens."""
+    return [chunk for chunk in found if chunk["choices"] and chunk["choices"][0].get("token_ids")]
+
+
+def counts_in(found: list[Any]) -> list[int]:
+    """How many tokens there are so far, by each of those."""
+    return [chunk["usage"]["completion_tokens"] for chunk in speaking(found)]
+
+
+def by_answer(found: list[Any]) -> dict[int, list[int]]:
+    """The same of several answers."""
+    seen: dict[int, list[int]] = {}
+    for chunk in found:
+        for choice in chunk["choices"]:
+            seen.setdefault(choice["index"], []).append(chunk["usage"]["completion_tokens"])
+    return seen
 
 
 @pytest.mark.parametrize("path", [CHAT, TEXT])
@@ -21,25 +40,21 @@ async def test_the_first_chunk_has_one_token_and_others_have_the_interval(
 ) -> None:
     body = {"model": engine.base, **ASKED[path], "max_tokens": tokens, "ignore_eos": True, "return_token_ids": True}
     body |= {"stream_options": COUNTED, "stream_interval": 4}
-    chunks = [json.loads(data) async for data in events(engine, path, body)]
-    said = [chunk for chunk in chunks if chunk["choices"] and chunk["choices"][0].get("token_ids")]
-    assert [chunk["usage"]["completion_tokens"] for chunk in said] == counts
+    found = await chunks(engine, path, body, lambda found: counts_in(found) == counts)
+    said = speaking(found)
+    assert counts_in(found) == counts
     assert [len(chunk["choices"][0]["token_ids"]) for chunk in said] == [
         count - before for before, count in zip([0, *counts], counts, strict=False)
     ]
     assert [chunk["choices"][0]["finish_reason"] for chunk in said] == [None] * (len(counts) - 1) + ["length"]
-    assert chunks[-1]["usage"]["completion_tokens"] == tokens
+    assert found[-1]["usage"]["completion_tokens"] == tokens
 
 
 async def test_each_of_several_answers_has_its_interval(engine: EngineUnderTest) -> None:
     body = {"model": engine.base, "prompt": [PROMPT, "Berlin is"], "n": 2, "temperature": 1, "seed": 1, "max_tokens": 6}
     body |= {"ignore_eos": True, "stream_options": COUNTED, "stream_interval": 4}
-    seen: dict[int, list[int]] = {}
-    async for data in events(engine, TEXT, body):
-        chunk = json.loads(data)
-        for choice in chunk["choices"]:
-            seen.setdefault(choice["index"], []).append(chunk["usage"]["completion_tokens"])
-    assert seen == {index: [1, 5, 6] for index in range(4)}
+    expected = {index: [1, 5, 6] for index in range(4)}
+    assert by_answer(await chunks(engine, TEXT, body, lambda found: by_answer(found) == expected)) == expected
 
 
 async def test_an_interval_of_nothing_is_a_400(engine: EngineUnderTest) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import openai
 import pytest
 
+from gateway.engines.vllm import on_cpu
 from gateway.samples import samples
 from registry.names import parse_ref
 from registry.service import Registry
@@ -83,6 +84,11 @@ async def test_mixed_batches_of_two_tenants_and_the_base_do_not_mix(live: Live) 
         alone = dict([await one(index) for index in range(3)])
         together = await asyncio.gather(*(one(index) for index in range(12)))
     assert all(text == alone[name] for name, text in together), together
+
+
+def test_the_engine_multiplies_by_adapters_where_they_are(live: Live) -> None:
+    log = (live.state_dir / "engine.log").read_text()
+    assert log.count(on_cpu.SAID) == 2, "said by the server's process and by the engine's own"
 
 
 async def test_a_bad_request_that_only_the_engine_can_refuse_is_a_400_in_the_public_name(live: Live) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,12 @@ from gateway.engines.engine import Platform
 from registry.bases.store import BaseInfo
 from registry.bases.tool_parser import tool_flags, tool_parser_of
 
+SERVERS: Mapping[Platform, str] = {
+    "cpu": "gateway.engines.vllm.on_cpu",
+    "gpu": "vllm.entrypoints.openai.api_server",
+}
 CPU_STEP_TOKENS = "256"
-"""A step's worth of prompt: about 3 s on two cores, and as long do everybody else's streams stand still."""
+"""A step's worth of prompt: about 1 s on two cores, and as long do everybody else's streams stand still."""
 
 
 def engine_url(port: int) -> str:
@@ -61,9 +66,9 @@ class EmbeddedEngine:
         return f"{self.url}/health"
 
     def command(self) -> list[str]:
-        """`vllm serve` does not start from the CPU wheel, the module does from both."""
+        """`vllm serve` does not start from the CPU wheel; there it is started with products of ours."""
         command = [
-            *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+            *(sys.executable, "-m", SERVERS[self.platform]),
             *("--model", str(self.model), "--served-model-name", "base"),
             *("--host", "127.0.0.1", "--port", str(self.port)),
             *("--enable-lora", "--max-loras", str(self.max_loras), "--max-cpu-loras", str(self.max_cpu_loras)),

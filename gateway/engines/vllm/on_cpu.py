@@ -1,0 +1,145 @@
+"""vLLM's server as `switchyard up` starts it on a CPU: `python -m gateway.engines.vllm.on_cpu`, with options of vLLM's.
+
+vLLM (0.32) multiplies on a CPU by copying an adapter's matrices once for every token of a step. Here all tokens that
+have the same adapter are multiplied by its matrices where they are; tokens without an adapter get none.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+Tensor = Any
+"""`torch.Tensor`: a gateway, of which this is a file, imports no torch."""
+Tokens = Any
+"""A slice of a step's tokens, or their numbers in a tensor."""
+Places = Mapping[int, Tokens]
+"""By slot, the tokens that have the adapter in it."""
+Runs = tuple[tuple[int, int, int], ...]
+"""First token, number of tokens, and slot; a negative one is none."""
+MOST_KNOWN = 256
+_known: dict[Runs, Places] = {}
+"""What a step's runs come to: it is asked hundreds of times in the same step."""
+
+
+def places_of(runs: Runs, numbers: Tensor) -> Places:
+    """Where each slot's tokens are; `numbers` is any tensor of the kind that numbers of tokens are to be in."""
+    if (known := _known.get(runs)) is not None:
+        return known
+    found: dict[int, list[int]] = {}
+    for begin, length, slot in runs:
+        if slot >= 0:
+            found.setdefault(slot, []).extend(range(begin, begin + length))
+    if len(_known) >= MOST_KNOWN:
+        _known.clear()
+    places = _known[runs] = {slot: _together(tokens, numbers) for slot, tokens in found.items()}
+    return places
+
+
+def _together(tokens: list[int], numbers: Tensor) -> Tokens:
+    begin, end = tokens[0], tokens[-1] + 1
+    return slice(begin, end) if end - begin == len(tokens) else numbers.new_tensor(tokens)
+
+
+def shrink(inputs: Tensor, weights: Tensor, output: Tensor, places: Places, scaling: float) -> None:
+    """Set the tokens' rows of `output` (tokens × rank) to their rows of `inputs` times the adapter's A."""
+    for slot, rows in places.items():
+        product = _product(inputs[rows], weights[slot], output)
+        output[rows, : product.shape[1]] = product.mul_(scaling)
+
+
+def expand(inputs: Tensor, weights: Tensor, output: Tensor, places: Places, add: bool) -> None:
+    """Add the tokens' rows of `inputs` times the adapter's B to theirs of `output` (tokens × outputs), or set them."""
+    for slot, rows in places.items():
+        product = _product(inputs[rows], weights[slot], output)
+        width = min(product.shape[1], output.shape[1])  # layers and adapters may be padded differently
+        if add:
+            output[rows, :width] += product[:, :width]
+        else:
+            output[rows, :width] = product[:, :width]
+
+
+def _product(inputs: Tensor, weights: Tensor, output: Tensor) -> Tensor:
+    matrix = weights.reshape(weights.shape[-2:])  # some stacks have a dimension of one
+    return inputs.to(output.dtype) @ matrix.to(output.dtype).T
+
+
+def _of_sequences(begins: Tensor, lengths: Tensor, slots: Tensor) -> Places:
+    return places_of(tuple(zip(begins.tolist(), lengths.tolist(), slots.tolist(), strict=True)), slots)
+
+
+def _of_tokens(slots: Tensor) -> Places:
+    return places_of(tuple((token, 1, slot) for token, slot in enumerate(slots.tolist())), slots)
+
+
+def sgmv_shrink(
+    inputs: Tensor, weights: Tensor, output: Tensor, begins: Tensor, lengths: Tensor, slots: Tensor, *rest: Any
+) -> None:
+    """Of prompts, as vLLM calls it."""
+    shrink(inputs, weights, output, _of_sequences(begins, lengths, slots), rest[-1])
+
+
+def sgmv_expand(
+    inputs: Tensor, weights: Tensor, output: Tensor, begins: Tensor, lengths: Tensor, slots: Tensor, *rest: Any
+) -> None:
+    """Likewise."""
+    expand(inputs, weights, output, _of_sequences(begins, lengths, slots), rest[-1])
+
+
+def sgmv_expand_slice(
+    inputs: Tensor, weights: Tensor, output: Tensor, begins: Tensor, lengths: Tensor, slots: Tensor, *rest: Any
+) -> None:
+    """Likewise, into some columns of `output`."""
+    offset, size, add = rest[-3:]
+    expand(inputs, weights, output[:, offset : offset + size], _of_sequences(begins, lengths, slots), add)
+
+
+def bgmv_shrink(inputs: Tensor, weights: Tensor, output: Tensor, slots: Tensor, scaling: float = 1.0) -> None:
+    """Of single tokens, as vLLM calls it."""
+    shrink(inputs, weights, output, _of_tokens(slots), scaling)
+
+
+def bgmv_expand(inputs: Tensor, weights: Tensor, output: Tensor, slots: Tensor, add_inputs: bool = True) -> None:
+    """Likewise."""
+    expand(inputs, weights, output, _of_tokens(slots), add_inputs)
+
+
+def bgmv_expand_slice(
+    inputs: Tensor, weights: Tensor, output: Tensor, slots: Tensor, offset: int, size: int, add_inputs: bool = True
+) -> None:
+    """Likewise, into some columns of `output`."""
+    expand(inputs, weights, output[:, offset : offset + size], _of_tokens(slots), add_inputs)
+
+
+PRODUCTS = (bgmv_expand, bgmv_expand_slice, bgmv_shrink, sgmv_expand, sgmv_expand_slice, sgmv_shrink)
+
+
+IN_ITS_CHILD = "__mp_main__"
+"""What this module is called in the process that the server starts for the engine itself (by multiprocessing)."""
+SAID = "adapters are multiplied where they are"
+"""In the engine's log, of each of both processes."""
+
+
+def put_in_place() -> None:
+    """Have vLLM multiply by these products, in this process. Raises SystemExit where it has others than 0.32."""
+    from vllm.lora.punica_wrapper import punica_cpu
+
+    for product in PRODUCTS:
+        if not hasattr(punica_cpu, product.__name__):
+            raise SystemExit(f"this vLLM has no {product.__name__} for CPUs as 0.32 has; start it by its own module")
+        setattr(punica_cpu, product.__name__, product)
+    logging.getLogger("vllm.switchyard").warning(SAID)  # others than vLLM's own: who reads its log should know
+
+
+def main() -> None:
+    """Serve until the process is ended."""
+    from vllm.entrypoints.launchers.api_server.entry import main as serve
+
+    serve()
+
+
+if __name__ in ("__main__", IN_ITS_CHILD):
+    put_in_place()
+if __name__ == "__main__":
+    main()
