@@ -19,6 +19,7 @@ the lines are kept apart by.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import groupby
@@ -175,6 +176,36 @@ def idle_of(policy: str, shares: Mapping[str, str] | None = None) -> Idle:
     return Idle(policy, units)  # type: ignore[arg-type]
 
 
+class Remembered:
+    """Engines' days that were allocated lately, with the facts that they were allocated by: of equal facts comes what
+    came before. For a process that is asked several things of the same days, as it takes the memory of all of them.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], tuple[_Facts, list[AllocatedLine]]] = {}
+        self._lines = 0
+
+    def lines_of(self, facts: _Facts) -> list[AllocatedLine]:
+        """As `_lines_of`."""
+        place = facts.day.day, facts.day.engine_id
+        known = self._known.get(place)
+        if known is not None and known[0] == facts:
+            return known[1]
+        lines = _lines_of(facts)
+        self._lines += len(lines) - (0 if known is None else len(known[1]))
+        if self._lines > MOST_REMEMBERED:
+            self._known.clear()
+            self._lines = len(lines)
+        self._known[place] = facts, lines
+        return lines
+
+
+MOST_REMEMBERED = 200_000
+"""Lines, which are some 80 MB with their facts."""
+REMEMBERED: ContextVar[Remembered | None] = ContextVar("remembered", default=None)
+"""Where a process keeps them, if it does."""
+
+
 def allocate(
     bill: EngineBill,
     busy: Mapping[tuple[int, str], BusyTime],
@@ -193,12 +224,13 @@ def allocate(
     carried |= {(day + 1, engine): of for (day, engine), of in by_day.items() if day >= first}
     places: list[list[AllocatedLine]] = []
     used: dict[tuple[int, str], Weights] = {}
+    remembered = REMEMBERED.get()
+    lines_of = _lines_of if remembered is None else remembered.lines_of
     for place, day in sorted(billed.items()):
         if day.paid_ms:
             used[place] = weights.get(place, ASSUMED)
-            own = by_day.get(place, [])
-            groups = _groups(own, carried.get(place, []), busy.get(place, BusyTime(0)), used[place])
-            places.append(_busy_lines(day, own, groups, used[place]))
+            busy_time = busy.get(place, BusyTime(0))
+            places.append(lines_of(_Facts(day, by_day.get(place, []), carried.get(place, []), busy_time, used[place])))
     lines = tuple(line for of in _with_idle(places, idle) for line in sorted(of))
     uncosted = tuple(_uncosted(billed, by_day))
     unpaid = (work for day in uncosted for work in by_day.get((day.day, day.engine_id), ()) if work.answered)
@@ -213,6 +245,23 @@ def _by_day(works: Iterable[Work]) -> dict[tuple[int, str], list[Work]]:
     for of in found.values():
         of.sort()
     return found
+
+
+class _Facts(NamedTuple):
+    """All that the lines of an engine's day follow from, but for the idle policy. `earlier`: attempts of the day
+    before.
+    """
+
+    day: BilledDay
+    works: Sequence[Work]
+    earlier: Sequence[Work]
+    busy: BusyTime
+    weights: Weights
+
+
+def _lines_of(facts: _Facts) -> list[AllocatedLine]:
+    groups = _groups(facts.works, facts.earlier, facts.busy, facts.weights)
+    return _busy_lines(facts.day, facts.works, groups, facts.weights)
 
 
 Group = tuple[int, list[tuple[Work, int]]]

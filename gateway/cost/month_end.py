@@ -63,8 +63,11 @@ def by_day(figures: Iterable[tuple[str, int, int | None]], calendar: Calendar) -
     price (`None`) nothing is in it, and a tenant of whom nothing has one is left out.
     """
     found: dict[str, list[int]] = {}
+    first = calendar.history
+    number = calendar.today - first + 1
     for tenant, day, nano in figures:
         if nano is not None:
-            days = found.setdefault(tenant, [0] * (calendar.today - calendar.history + 1))
-            days[day - calendar.history] += nano
+            if (days := found.get(tenant)) is None:
+                days = found[tenant] = [0] * number
+            days[day - first] += nano
     return found

@@ -75,7 +75,7 @@ def forecasts(
     known = [known_baseline(registry, name, version, now_ms, tenant=tenant) for name in dict.fromkeys(baselines)]
     charged = ((one.tenant, one.day, one.tariff_nano if one.unpriced < one.requests else None) for one in usage)
     tariff = by_day(charged, calendar)
-    tokens = tokens_by_day(usage)
+    tokens = tokens_by_day(usage) if known else {}
     listed = {one.name: by_day(_listed(one, tokens), calendar) for one in known}
     engines = engines_ahead(registry, calendar)
     costly = engines.days.keys() if tenant is None else engines.days.keys() & {tenant}

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from gateway.cost.allocation import ASSUMED, PAID_BY_TENANTS, Allocation, Idle
-from gateway.cost.baselines import Baseline
+from gateway.cost.baselines import Baseline, Tokens
 from gateway.cost.bill import HOUR_MS
 from gateway.cost.costing import allocation_of, default_idle
-from gateway.cost.list_prices import known_baseline, listed_nano, tokens_by_day, tokens_said
+from gateway.cost.list_prices import known_baseline, listed_nano, tokens_said
 from gateway.cost.scenario import HOURS_A_MONTH
 from gateway.cost.sharing import IdleRule, Left, SharedMonth, TenantMonth, leave, share
 from gateway.cost.whole import largest_remainder
@@ -156,17 +156,25 @@ def _busy(allocation: Allocation, usage: Sequence[DailyUsage], bill: int) -> tup
 
 
 def _used(baseline: Baseline, usage: Sequence[DailyUsage]) -> tuple[dict[str, tuple[int, Fraction]], int]:
-    """Tenant → its requests that have a list price, and what they come to; and how many have none."""
-    requests: dict[tuple[str, int], int] = {}
-    for one in usage:
-        requests[one.tenant, one.day] = requests.get((one.tenant, one.day), 0) + one.requests
-    found: dict[str, tuple[int, Fraction]] = {}
+    """Tenant → its requests that have a list price, and what they come to; and how many have none. Tokens of one price
+    are added up first, which is exact.
+    """
+    periods = {day: baseline.period_at(day * DAY_MS) for day in {one.day for one in usage}}
+    sums: dict[tuple[str, int], list[int]] = {}  # a day of that price, requests, and tokens as `Tokens` has them
     unlisted = 0
-    for (tenant, day), tokens in tokens_by_day(usage).items():
-        nano = listed_nano(baseline, tenant, day, tokens)
-        if nano is None:
-            unlisted += requests[tenant, day]
+    for one in usage:
+        if (period := periods[one.day]) is None:
+            unlisted += one.requests
             continue
+        of = sums.setdefault((one.tenant, period.from_ms), [one.day, 0, 0, 0, 0])
+        of[1] += one.requests
+        of[2] += one.prompt_tokens
+        of[3] += one.cached_tokens
+        of[4] += one.completion_tokens
+    found: dict[str, tuple[int, Fraction]] = {}
+    for (tenant, _), (day, requests, *tokens) in sums.items():
+        nano = listed_nano(baseline, tenant, day, Tokens(*tokens))
+        assert nano is not None
         before = found.get(tenant, (0, Fraction(0)))
-        found[tenant] = before[0] + requests[tenant, day], before[1] + nano
+        found[tenant] = before[0] + requests, before[1] + nano
     return found, unlisted

@@ -67,4 +67,4 @@ def _query(first: int, end: int, slices: Sequence[ColumnElement[str]]) -> Select
 
 def _found(db: Database, query: Select[Any]) -> list[DailyUsage]:
     with db.read() as session:
-        return [DailyUsage(*row[:4], *map(int, row[4:])) for row in session.execute(query)]
+        return [DailyUsage(*row[:4], *map(int, row[4:])) for row in session.execute(query).all()]

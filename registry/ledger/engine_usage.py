@@ -46,5 +46,5 @@ def usage_by_engine(db: Database, since_ms: int, until_ms: int, keys: Sequence[s
         query = query.group_by(*groups).order_by(*groups)
         return [
             EngineUsage(row[0], row[1], row[2], bool(row[3]), tuple(row[4:-5]), *map(int, row[-5:]))
-            for row in session.execute(query)
+            for row in session.execute(query).all()  # in one go: there may be 100,000
         ]

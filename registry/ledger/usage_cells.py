@@ -91,7 +91,7 @@ def _between(session: Session, by: str, since_ms: int, until_ms: int, *, daily: 
     query = select(*groups, *named.columns, *map(func.sum, _figures(used))).select_from(named.rows)
     query = query.group_by(*(one for one in (*groups, *named.columns) if not isinstance(one, BindParameter)))
     cells = []
-    for day, engine, tenant, shadow, *rest in session.execute(query):
+    for day, engine, tenant, shadow, *rest in session.execute(query).all():
         key, names, sums = rest[: len(COLUMNS_OF[by])], rest[len(COLUMNS_OF[by]) : -FIGURES], rest[-FIGURES:]
         at_ms = max(since_ms, day * DAY_MS)
         name = named.name(*names)

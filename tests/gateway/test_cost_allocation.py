@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 
 import pytest
 
-from gateway.cost.allocation import Allocation, Idle, LineKind, Weights, Work, allocate, idle_of
+from gateway.cost import allocation as allocation_module
+from gateway.cost.allocation import (
+    REMEMBERED,
+    Allocation,
+    Idle,
+    LineKind,
+    Remembered,
+    Weights,
+    Work,
+    allocate,
+    idle_of,
+)
 from gateway.cost.bill import EngineBill, JobSpan, bill_of
 from registry.chained_log import digest_after
 from registry.days import DAY_MS
@@ -134,6 +146,45 @@ def test_the_lines_are_the_bill_to_the_nano_dollar(seed: int) -> None:
             assert counted <= sum(work.attempts for work in works)
     days = [bill_of(log, spans, jobs, day * DAY_MS, (day + 1) * DAY_MS).nano for day in range(3)]
     assert sum(days) == bill_of(log, spans, jobs, 0, 3 * DAY_MS).nano, "a month is the sum of its days"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_remembered_is_what_would_come_anew(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several windows and policies of the same days, whose facts change in between."""
+    draw, remembered = random.Random(seed), Remembered()
+    monkeypatch.setattr(allocation_module, "MOST_REMEMBERED", draw.choice((1, 10, 1_000)))
+    log, spans, works = drawn_log(draw), drawn_stays(draw), drawn_works(draw)
+    busy = {(day, engine): drawn_busy(draw) for day in range(3) for engine in ENGINES}
+    for _ in range(12):
+        bill = bill_of(log, spans, [], *window(draw))
+        before = [work._replace(day=-1) for work in works if draw.random() < 0.5]
+        idle = draw.choice(POLICIES)
+        anew = allocate(bill, busy, works, {}, idle, before)
+        with remembering(remembered):
+            assert allocate(bill, busy, works, {}, idle, before) == anew
+        if draw.random() < 0.3 and works:
+            works = [*works[1:], works[0]._replace(completion_tokens=draw.randrange(10_000))]
+
+
+def test_the_same_days_are_worked_out_once() -> None:
+    log = log_of(("engine:a", "on_demand", NANO, 0))
+    works, busy = [work(completion_tokens=5), work(day=1, completion_tokens=5)], {(0, "a"): BusyTime(HOUR)}
+    with remembering(Remembered()):
+        once, again = (
+            allocate(bill_of(log, [stay("a", 0, 2 * DAY_MS)], [], 0, days * DAY_MS), busy, works, {}, Idle())
+            for days in (1, 2)
+        )
+    of_day = [line for line in again.lines if line.day == 0]
+    assert [one is other for one, other in zip(once.lines, of_day, strict=True)] == [True] * len(of_day)
+
+
+@contextmanager
+def remembering(remembered: Remembered) -> Iterator[None]:
+    token = REMEMBERED.set(remembered)
+    try:
+        yield
+    finally:
+        REMEMBERED.reset(token)
 
 
 def billed(bill: EngineBill) -> dict[tuple[int, str], float]:

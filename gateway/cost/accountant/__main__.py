@@ -12,6 +12,7 @@ import orjson
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.cost.accountant.questions import QUESTIONS
+from gateway.cost.allocation import REMEMBERED, Remembered
 from registry.children.mouth import Mouth
 from registry.errors import RegistryError
 from registry.service import Registry
@@ -48,6 +49,7 @@ def _lines() -> Iterator[bytes]:
 def main() -> None:
     """Answer."""
     mouth = Mouth()
+    REMEMBERED.set(Remembered())  # a page asks several things of one month
     with Registry.open() as registry:
         for line in _lines():
             about, body = answer_to(registry, line)
