@@ -151,7 +151,7 @@ def _outcome(siege: Siege, aim: Aim, all_: Installation, who: tuple[Neighbour, A
     """In turns: without, with, without, …"""
     other, enemy = who
     rounds = ROUNDS if scale >= 1 else 1
-    asked = Asked(SLICE_S * min(1.0, max(scale, 0.15)), siege.tokens, siege.cold)
+    asked = Asked(SLICE_S * min(1.0, max(scale, 0.08)), siege.tokens, siege.cold)
     outcome = Outcome([], [], Counter(), 0.0)
     peaks = []
     for _ in range(rounds):
