@@ -15,7 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support.forked_starts import SERVERS
+from tests.support import forked_starts
+from tests.support.forked_starts import SERVERS, ForkServers
 from tests.support.program import running
 from tests.support.supervised import wait_gone
 from tests.support.waiting import DEADLINE_S
@@ -155,3 +156,19 @@ def test_a_start_that_asks_for_what_no_fork_can_do_is_a_start(asked: dict[str, A
     code = "import sys; print('gateway.app' in sys.modules)"
     done = subprocess.run(running(code), stdout=subprocess.PIPE, text=True, timeout=60, check=True, **asked)
     assert done.stdout == "False\n"
+
+
+def test_of_processes_that_wait_to_be_forked_few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    servers = ForkServers()
+    servers.rest = False
+    monkeypatch.setattr(forked_starts, "SERVERS", servers)
+    monkeypatch.setattr(forked_starts, "MOST", 1)
+    waiting = []
+    try:
+        for program in ("loadtest.mock_engine", "gateway.clerk_process", "loadtest.mock_engine"):
+            command = [sys.executable, "-m", program, "--help"]
+            subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=60, check=True)
+            waiting.append([program for program, _ in servers._servers])
+    finally:
+        servers.close()
+    assert waiting == [["loadtest.mock_engine"], ["gateway.clerk_process"], ["loadtest.mock_engine"]]

@@ -39,6 +39,8 @@ PLAIN = {"pass_fds": (), "shell": False, "restore_signals": True, "process_group
 """What a start asks for that can be forked."""
 DIES_WITH_PARENT = "die_with_parent.<locals>.before_exec"
 """The only thing that a forked process can do before it begins (`gateway.serving.children`)."""
+MOST = 6
+"""Processes that wait to be forked, of 25 to 110 MB each: the one that was least recently asked ends first."""
 PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
 
 
@@ -106,6 +108,8 @@ class ForkServers:
                 server.close()
                 raise
             self._servers[key] = server
+            if len(self._servers) > MOST:
+                self._servers.pop(next(iter(self._servers))).close()
             return pid
 
     def close(self) -> None:
