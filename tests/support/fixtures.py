@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SELDOM: dict[str, Any] = {"catalog_poll_s": 0.2, "engine_check_s": 0.4}
 """Looking around takes time from tests."""
+POINTED_AT = ("acme/triage@1.0", "acme/triage@1.1", "globex/sentiment@1.0", "initech/forms@1.0")
 
 
 @pytest.fixture
@@ -67,6 +68,7 @@ def usual_stack(folder: Path) -> Iterator[Stack]:
         house.registry.model_names.map("acme", "ft:gpt-4o-mini:acme::7", "acme/triage")
         house.registry.model_names.map("acme", "gpt-4o-mini", "tiny")
         with run_stack(house, head_timeout_s=2.0, answer_timeout_s=2.0, idle_timeout_s=2.0, **SELDOM) as stack:
+            stack.wait_resident(*POINTED_AT)  # what engines are asked from now on is what tests ask
             yield stack
 
 
