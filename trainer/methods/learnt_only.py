@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-IGNORED = -100
-"""Labels of what is not learnt."""
+from trainer.data.encode import IGNORED
 
 
 @contextmanager
