@@ -91,3 +91,4 @@ def test_tokens_without_an_adapter_are_left_as_they_are() -> None:
 def test_all_that_an_engine_on_a_cpu_multiplies_by_is_ours(theirs: ModuleType) -> None:
     named = {name for name in vars(theirs) if name.startswith(("bgmv_", "sgmv_"))}
     assert {product.__name__ for product in on_cpu.PRODUCTS} == named
+    assert on_cpu.unfit(theirs) is None

@@ -1,13 +1,15 @@
 """vLLM's server as `switchyard up` starts it on a CPU: `python -m gateway.engines.vllm.on_cpu`, with options of vLLM's.
 
 vLLM (0.32) multiplies on a CPU by copying an adapter's matrices once for every token of a step. Here all tokens that
-have the same adapter are multiplied by its matrices where they are; tokens without an adapter get none.
+have the same adapter are multiplied by its matrices where they are; tokens without an adapter get none. A vLLM whose
+products are called otherwise than those of 0.32 keeps its own and says so in its log: slower is better than not at all.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 Tensor = Any
@@ -112,24 +114,47 @@ def bgmv_expand_slice(
     expand(inputs, weights, output[:, offset : offset + size], _of_tokens(slots), add_inputs)
 
 
-PRODUCTS = (bgmv_expand, bgmv_expand_slice, bgmv_shrink, sgmv_expand, sgmv_expand_slice, sgmv_shrink)
+_STRETCHES = ("b_seq_start_loc", "seq_len_tensor", "lora_indices_tensor", "batches", "max_seq_length", "token_nums")
+_SHRINKS, _EXPANDS = (("inputs", f"lora_{one}_weights", "output_tensor") for one in "ab")
+PRODUCTS: Mapping[Callable[..., None], tuple[str, ...]] = {
+    bgmv_expand: (*_EXPANDS, "lora_indices_tensor", "add_inputs"),
+    bgmv_expand_slice: (*_EXPANDS, "lora_indices_tensor", "slice_offset", "slice_size", "add_inputs"),
+    bgmv_shrink: (*_EXPANDS, "lora_indices_tensor", "scaling"),  # it calls A so too
+    sgmv_expand: (*_EXPANDS, *_STRETCHES, "add_inputs"),
+    sgmv_expand_slice: (*_EXPANDS, *_STRETCHES, "slice_offset", "slice_size", "add_inputs"),
+    sgmv_shrink: (*_SHRINKS, *_STRETCHES, "scaling"),
+}
+"""Each with the parameters that vLLM's own has in whose place it is called, by position."""
 
 
 IN_ITS_CHILD = "__mp_main__"
 """What this module is called in the process that the server starts for the engine itself (by multiprocessing)."""
 SAID = "adapters are multiplied where they are"
 """In the engine's log, of each of both processes."""
+SAID_OF_OTHERS = "adapters are multiplied by vLLM's own products"
+"""Likewise, where ours do not fit."""
 
 
-def put_in_place() -> None:
-    """Have vLLM multiply by these products, in this process. Raises SystemExit where it has others than 0.32."""
-    from vllm.lora.punica_wrapper import punica_cpu
-
+def put_in_place(module: Any) -> None:
+    """Let `module`, vLLM's products for CPUs, multiply by ours in this process, if its own are called as 0.32's are."""
+    log = logging.getLogger("vllm.switchyard")
+    if (why := unfit(module)) is not None:
+        log.warning("%s: %s", SAID_OF_OTHERS, why)
+        return
     for product in PRODUCTS:
-        if not hasattr(punica_cpu, product.__name__):
-            raise SystemExit(f"this vLLM has no {product.__name__} for CPUs as 0.32 has; start it by its own module")
-        setattr(punica_cpu, product.__name__, product)
-    logging.getLogger("vllm.switchyard").warning(SAID)  # others than vLLM's own: who reads its log should know
+        setattr(module, product.__name__, product)
+    log.warning(SAID)  # others than vLLM's own: who reads its log should know
+
+
+def unfit(module: Any) -> str | None:
+    """Why ours cannot stand for the module's own products; `None`: they can."""
+    for product, expected in PRODUCTS.items():
+        name = product.__name__
+        if (own := getattr(module, name, None)) is None:
+            return f"this one has no {name}, as 0.32 has"
+        if (given := tuple(signature(own).parameters)) != expected:
+            return f"its {name} takes {', '.join(given)}, and that of 0.32 {', '.join(expected)}"
+    return None
 
 
 def main() -> None:
@@ -140,6 +165,8 @@ def main() -> None:
 
 
 if __name__ in ("__main__", IN_ITS_CHILD):
-    put_in_place()
+    from vllm.lora.punica_wrapper import punica_cpu
+
+    put_in_place(punica_cpu)
 if __name__ == "__main__":
     main()
