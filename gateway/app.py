@@ -274,7 +274,7 @@ class Gateway:
             "budget_warnings": BudgetWarnings(
                 limits.counters, BudgetWarningBooks(registry.db), tells=settings.budget_webhook_url is not None
             ).run,
-            "webhooks": Courier(registry.outbox, Destinations.of(settings)).run,
+            "webhooks": Courier(registry.outbox, Destinations.of(settings), registry.wait_until_served).run,
             "background_responses": house.archive.runs.run,
             "stored_amounts": house.archive.quota.run,
             "scorer": house.scorer.run,

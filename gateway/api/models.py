@@ -76,6 +76,7 @@ def models_router(house: House) -> APIRouter:
         forget = partial(house.workshop.jobs.forget_model, tenant, model[:MAX_EXTERNAL_MODEL_LENGTH])
         try:
             await house.workshop.do(tenant, partial(forget, actor=principal.key_id))
+            await house.workshop.do(tenant, house.workshop.wait_until_served)
         except NotFound:
             if model not in catalog.bases:
                 version_of(principal, model, model, catalog)

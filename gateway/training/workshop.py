@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -39,15 +39,22 @@ class Workshop:
     """Until every worker has the newest catalog in force, or some seconds."""
 
     async def job(self, tenant: str, id_: str) -> TrainingJob:
-        """A job of the tenant's. Of one that has just succeeded nothing is said before all workers know its model:
-        whoever hears of it asks that at once. Raises `ApiError`.
-        """
+        """A job of the tenant's, when its model is served. Raises `ApiError`."""
         job = await self.do(tenant, partial(self.jobs.get, tenant, id_))
-        if job.fine_tuned_model is not None and now_ms() - (job.finished_at_ms or 0) < FRESH_MS:
-            await self.do(tenant, self.wait_until_served)
+        await self.served(tenant, [job])
         return job
+
+    async def served(self, tenant: str, jobs: Iterable[TrainingJob]) -> None:
+        """Return when all workers know the models of these jobs: whoever hears of a success asks its model at once."""
+        if any(map(has_just_succeeded, jobs)):
+            await self.do(tenant, self.wait_until_served)
 
     async def do(self, tenant: str, work: Callable[[], T]) -> T:
         """What `work` returns, in a thread, in this tenant's turn. Raises `ApiError`."""
         with told(FAULTS, said_of):
             return await self.threads.do(tenant, work)
+
+
+def has_just_succeeded(job: TrainingJob) -> bool:
+    """Whether a worker may not know its model yet."""
+    return job.fine_tuned_model is not None and now_ms() - (job.finished_at_ms or 0) < FRESH_MS

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Thread
 
@@ -40,9 +41,11 @@ STOP_S = 2.0
 class Courier:
     """Takes deliveries up and makes them."""
 
-    def __init__(self, outbox: Outbox, destinations: Destinations) -> None:
+    def __init__(self, outbox: Outbox, destinations: Destinations, wait_until_served: Callable[[], object]) -> None:
+        """`wait_until_served` returns when all workers have what an event may tell of in force, or after seconds."""
         self._outbox = outbox
         self._destinations = destinations
+        self._wait_until_served = wait_until_served
         self._swept_s = float("-inf")
 
     async def run(self) -> None:
@@ -104,7 +107,14 @@ class Courier:
             return
         busy = Counter(delivery.tenant for delivery in under_way.values())
         for delivery in self._outbox.take_up(room, LEASE_MS, most_of_one=OF_ONE_TENANT, busy=busy):
-            under_way[asyncio.create_task(sender.deliver(delivery))] = delivery
+            under_way[asyncio.create_task(self._deliver(sender, delivery))] = delivery
+
+    async def _deliver(self, sender: Sender, delivery: Delivery) -> str | None:
+        """Whoever hears of a model asks it at once, so all workers know it before."""
+        if delivery.attempts == 1:
+            with contextlib.suppress(SQLAlchemyError):
+                await asyncio.to_thread(self._wait_until_served)
+        return await sender.deliver(delivery)
 
     def _end(self, delivery: Delivery, fault: str | None) -> None:
         if fault is not None:

@@ -97,7 +97,7 @@ def warnings(counters: Callable[[], list[Counter]], books: BudgetWarningBooks) -
 
 
 def courier(outbox: Outbox, url: str, secret: str | None) -> Courier:
-    return Courier(outbox, Destinations(url, secret, ()))
+    return Courier(outbox, Destinations(url, secret, ()), lambda: None)
 
 
 @pytest.fixture

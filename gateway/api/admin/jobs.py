@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from pydantic import Field
 
 from gateway.api.admin.office import Office, in_json, one_page
 from gateway.api.admin.shapes import Actor, After, Limit, Next, Order, Shape
+from gateway.training.workshop import has_just_succeeded
 from registry.training.curve import curve_of
 from registry.training.jobs import JobCheckpoint, TrainingJob
 
@@ -111,6 +113,10 @@ def add_jobs(router: APIRouter, office: Office) -> None:
     """The routes. They block, so they are plain functions: Starlette runs them in its thread pool."""
     jobs = office.registry.training
 
+    def served(page: Sequence[TrainingJob]) -> None:
+        if any(map(has_just_succeeded, page)):
+            office.registry.wait_until_served()
+
     def document(job: TrainingJob) -> JobDocument:
         return _document(job, None if job.version_id is None else office.name_of(job.version_id))
 
@@ -118,17 +124,21 @@ def add_jobs(router: APIRouter, office: Office) -> None:
     def list_jobs(tenant: Tenant = None, after: After = None, limit: Limit = 100) -> Response:
         """Every job, the newest first."""
         page, following = one_page(jobs.page(tenant, after, limit + 1), limit, attrgetter("id"))
+        served(page)
         return in_json(JobsDocument(jobs=[document(job) for job in page], next=following))
 
     @router.get("/jobs/{job_id}")
     def show_job(job_id: JobId) -> JobDocument:
         """One job."""
-        return document(jobs.get(None, job_id))
+        job = jobs.get(None, job_id)
+        served([job])
+        return document(job)
 
     @router.get("/jobs/{job_id}/events", response_model=JobEventsDocument)
     def list_job_events(job_id: JobId, after: After = None, limit: Limit = 100) -> Response:
         """What happened in a job, the newest first."""
         page, following = one_page(jobs.events(None, job_id, after, limit + 1), limit, attrgetter("id"))
+        served([jobs.get(None, job_id)])
         events = [JobEventDocument.model_validate(event) for event in page]
         return in_json(JobEventsDocument(events=events, next=following))
 

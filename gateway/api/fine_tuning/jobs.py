@@ -92,20 +92,19 @@ def _add_pages(router: APIRouter, house: House) -> None:
         limit = whole_number(request, "limit", LISTED_JOBS, MOST_JOBS)
         after, metadata = request.query_params.get("after"), _metadata_filter(request)
         work = partial(workshop.jobs.page, principal.tenant, after, limit + 1, metadata, principal.adapters)
-        page = page_document(await workshop.do(principal.tenant, work), limit, partial(_document, house))
-        return json_of(house, principal, page)
+        found = await workshop.do(principal.tenant, work)
+        await workshop.served(principal.tenant, found)
+        return json_of(house, principal, page_document(found, limit, partial(_document, house)))
 
     @router.get("/{job_id}/events")
     async def list_events(job_id: str, request: Request) -> Response:
         """What happened in a job, the newest first."""
         principal = may_train(house, request)
         limit = whole_number(request, "limit", LISTED_EVENTS, MOST_EVENTS)
-        if principal.adapters is not None:
-            await _job(house, principal, job_id)
         work = partial(workshop.jobs.events, principal.tenant, job_id, request.query_params.get("after"), limit + 1)
-        return json_of(
-            house, principal, page_document(await workshop.do(principal.tenant, work), limit, event_document)
-        )
+        found = await workshop.do(principal.tenant, work)
+        await _job(house, principal, job_id)  # after its events: the last one may say that it has succeeded
+        return json_of(house, principal, page_document(found, limit, event_document))
 
     @router.get("/{job_id}/checkpoints")
     async def list_checkpoints(job_id: str, request: Request) -> Response:
