@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,8 +29,11 @@ SHORT_ID_CHARS = 8
 
 
 def adapter_name(suffix: str) -> str | None:
-    """The adapter that a suffix names: lower case, `-` for what a name cannot have; `None` if nothing is left."""
-    slug = re.sub(r"[^a-z0-9]+", "-", suffix.lower()).strip("-")[:MAX_NAME_LENGTH].rstrip("-")
+    """The adapter that a suffix names: lower case, letters without their accents, `-` for what a name cannot have;
+    `None` if nothing is left.
+    """
+    plain = "".join(sign for sign in unicodedata.normalize("NFKD", suffix) if not unicodedata.combining(sign))
+    slug = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:MAX_NAME_LENGTH].rstrip("-")
     return slug or None
 
 

@@ -45,6 +45,7 @@ def advise(
     What is not given is asked, on a terminal.
     """
     from trainer.quote.approach import Needs, decide
+    from trainer.quote.known import find_shape
     from trainer.quote.starting_point import Answers, choices, gpu_lines, look_at, starting_recipe
 
     with reporting():
@@ -58,7 +59,7 @@ def advise(
         decision = decide(needs)
         count = needs.rows or 0
         found = choices(count, goal, answers)
-        gpus = _gpus_of(model, found, gpu_lines)
+        gpus = gpu_lines(find_shape(model), answers, found)
         recipe = starting_recipe((tenant, adapter), data or Path("train.jsonl"), answers, found)
     if json_output:
         print_json(_document(needs, decision, found, gpus, recipe))
@@ -84,7 +85,7 @@ def _looked_at(data: Path, look_at: Any) -> tuple[int, Answers]:
     from trainer.data.read import read_data
 
     read = read_data(data, "auto")
-    return read.rows, look_at(read.examples, read.format)
+    return read.rows, look_at(read)
 
 
 def _answered(needs: Needs, *, ask: bool) -> Needs:
@@ -107,14 +108,6 @@ def _answered(needs: Needs, *, ask: bool) -> Needs:
 def _number(text: str) -> int | None:
     digits = text.strip().replace(",", "")
     return int(digits) if digits.isdecimal() and len(digits) < 12 else None
-
-
-def _gpus_of(model: str, found: list[Choice], gpu_lines: Any) -> list[tuple[str, str, str]]:
-    from trainer.quote.known import find_shape
-
-    rank = next(int(one.value) for one in found if one.key == "r")
-    lines: list[tuple[str, str, str]] = gpu_lines(find_shape(model), rank, 2_048)
-    return lines
 
 
 def _document(
@@ -157,8 +150,12 @@ def _print_start(rows: int, found: list[Choice], gpus: list[tuple[str, str, str]
         ("SECTION", "KEY", "VALUE", "WHY"), [(one.section, one.key, _shown(one.value), one.why) for one in found]
     )
     say("")
-    print_table((f"{model}, 2,048 TOKENS", "MINIMUM", "RECOMMENDED"), gpus)
+    chosen = {one.key: one.value for one in found}
+    at_once = f"{chosen['batch_size']} × {chosen['max_length_tokens']:,} TOKENS"
+    print_table((f"{model}, {at_once}", "MINIMUM", "RECOMMENDED"), gpus)
 
 
 def _shown(value: float | str) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return value if isinstance(value, str) else f"{value:g}"

@@ -111,9 +111,11 @@ def convert(
     format: str = FormatOption,
     json_output: bool = JsonFlag,
 ) -> None:
-    """Write rows in another form, as JSONL; rows as ShareGPT, Dolly, FLAN and OpenAssistant have them are read too.
+    """Write rows in another form, as JSONL; rows as Alpaca, ShareGPT, Dolly, FLAN and OpenAssistant have them are read
+    too.
 
-    Rows that would lose something are named, and nothing is written.
+    Rows of which something that is learnt would be lost are named, and nothing is written; of pairs written in a form
+    with one answer the better one is kept.
     """
     from trainer.data.convert import TARGETS, converted, write_rows
     from trainer.data.dvc import located
@@ -135,12 +137,14 @@ def split(
     file: Path = FileArgument,
     share: float = typer.Option(0.15, "--share", min=0.01, max=0.5, help="Share to hold out; 0.1 to 0.2 is usual."),
     seed: int = typer.Option(0, "--seed", min=0, max=2**32 - 1, help="Decides which rows are held out."),
-    out: Path | None = typer.Option(None, "--out", help="Folder of both files. Default: beside the file."),
+    out: Path | None = typer.Option(
+        None, "--out", help="Folder of both files, made if it is not there. Default: beside the file."
+    ),
     format: str = FormatOption,
     json_output: bool = JsonFlag,
 ) -> None:
     """Hold rows out: NAME.train.jsonl and NAME.heldout.jsonl. Rows that ask nearly the same stay on one side."""
-    from trainer.data.convert import write_rows
+    from trainer.data.convert import new_files, write_rows
     from trainer.data.dvc import located
     from trainer.data.lines import read_lines
     from trainer.data.read import read_data
@@ -151,15 +155,14 @@ def split(
         parts = parts_of(read_data(file, format_given(format)), HoldOut(share, seed))
         source = located(file)
         rows = {line.number: line.row for line in read_lines(source).lines}
-        folder = out or file.parent
-        named = {side: folder / f"{source.stem}.{side}.jsonl" for side in ("train", "heldout")}
-        for side, part in (("train", parts.train), ("heldout", parts.heldout)):
+        named = new_files(out or file.parent, *(f"{source.stem}.{side}.jsonl" for side in ("train", "heldout")))
+        for to, part in zip(named, (parts.train, parts.heldout), strict=True):
             lines = dict.fromkeys(example.line for example in part.examples)
-            write_rows((rows[line] for line in lines), named[side])
+            write_rows((rows[line] for line in lines), to)
     facts = {
-        "train": str(named["train"]),
+        "train": str(named[0]),
         "train_rows": parts.train.rows,
-        "heldout": str(named["heldout"]),
+        "heldout": str(named[1]),
         "heldout_rows": parts.heldout.rows,
         "seed": seed,
         "near_apart": parts.apart,
@@ -168,8 +171,8 @@ def split(
         print_json(facts)
         return
     say(
-        f"{parts.train.rows} rows to train on in {named['train']}",
-        f"{parts.heldout.rows} held out in {named['heldout']}",
+        f"{parts.train.rows} rows to train on in {named[0]}",
+        f"{parts.heldout.rows} held out in {named[1]}",
     )
     if not parts.apart:
         say("most rows ask variants of one text, so held-out rows are like training rows: collect others to hold out")

@@ -109,7 +109,7 @@ def _tokens(folder: Path, data: Dataset) -> TokenStats:
 
 def _more(data: Dataset, wanted: Wanted, tokens: TokenStats | None) -> Iterator[Finding]:
     if wanted.heldout is not None:
-        heldout = read_data(wanted.heldout, wanted.format)
+        heldout = read_data(wanted.heldout, wanted.format, others=True)
         yield from leaks(data, heldout, find_overlap(data.examples, heldout.examples))
     if wanted.schema is not None:
         yield from schema_findings(data, read_schema(wanted.schema))

@@ -22,8 +22,8 @@ def plan_gpu(
         None, help="A known model such as 8b, 70b, mistral-7b, or a folder with config.json."
     ),
     method: Literal["full", "lora", "qlora"] = typer.Option("qlora", "--method", help="How it is trained."),
-    rank: int = typer.Option(16, "--rank", min=1, max=512, help="Rank of the adapter."),
-    targets: str = typer.Option("all-linear", "--targets", help="all-linear, or q_proj,v_proj,…"),
+    rank: int | None = typer.Option(None, "--rank", min=1, max=512, help="Rank of the adapter. Default: 16."),
+    targets: str | None = typer.Option(None, "--targets", help="all-linear, or q_proj,v_proj,…. Default: all-linear."),
     seq: int = typer.Option(2_048, "--seq", min=8, max=1_048_576, help="Tokens of the longest row."),
     batch: int = typer.Option(1, "--batch", min=1, max=1_024, help="Rows in memory at once on each GPU."),
     gpus: int | None = typer.Option(None, "--gpus", min=1, max=1_024, help="Only with so many GPUs."),
@@ -44,8 +44,11 @@ def plan_gpu(
         return
     if model is None:
         raise typer.BadParameter("name a model, or ask for --rules-of-thumb", param_hint="MODEL")
+    for option, given in (("--rank", rank), ("--targets", targets)):
+        if method == "full" and given is not None:
+            raise typer.BadParameter("is of adapters, and --method full trains all weights", param_hint=option)
     with reporting():
-        load = Load(method, rank, _targets(targets), batch=batch, seq=seq, checkpointing=checkpointing)
+        load = Load(method, rank or RANK, _targets(targets), batch=batch, seq=seq, checkpointing=checkpointing)
         plan = plan_gpus(find_shape(model), load, counts=COUNTS if gpus is None else (gpus,))
     if json_output:
         print_json(_document(plan))
@@ -53,8 +56,11 @@ def plan_gpu(
         _print_plan(plan)
 
 
-def _targets(given: str) -> Any:
-    return given if given == "all-linear" else [name.strip() for name in given.split(",") if name.strip()]
+RANK, ALL = 16, "all-linear"
+
+
+def _targets(given: str | None) -> Any:
+    return ALL if given in (None, ALL) else [name.strip() for name in given.split(",") if name.strip()]
 
 
 def _document(plan: GpuPlan) -> dict[str, Any]:
@@ -68,6 +74,7 @@ def _document(plan: GpuPlan) -> dict[str, Any]:
         "model": plan.shape.name,
         "parameters": plan.shape.parameters,
         "trainable_parameters": trainable_parameters(plan.shape, plan.load),
+        "context_tokens": plan.shape.context,
         "load": {key: value for key, value in asdict(plan.load).items() if key != "gpus"},
         "memory_bytes": {**asdict(need), "total": need.total},
         "evaluation_bytes": evaluation_bytes(plan.shape, plan.load),
@@ -106,6 +113,8 @@ def _print_plan(plan: GpuPlan) -> None:
         f"{load.tuning}, {load.batch} × {load.seq:,} tokens, "
         f"{'with' if load.checkpointing else 'without'} checkpointing, on one GPU:",
     )
+    if shape.context is not None and load.seq > shape.context:
+        say(f"{load.seq:,} tokens are more than its context, which has {shape.context:,}: no such row can be trained")
     parts = [*asdict(need).items(), ("total", need.total)]
     print_table(("PART", "GB"), [(name, f"{size / GB:.1f}") for name, size in parts])
     say()

@@ -58,7 +58,10 @@ def by_an_event(stack: Stack, client: OpenAI, job: TrainingJob) -> None:
 
 
 def by_an_operators_event(stack: Stack, client: OpenAI, job: TrainingJob) -> None:
-    assert Admin(stack.house, stack.url, stack.http).get(f"/jobs/{job.id}/events")["events"][0]["message"] == "The job has succeeded."
+    assert (
+        Admin(stack.house, stack.url, stack.http).get(f"/jobs/{job.id}/events")["events"][0]["message"]
+        == "The job has succeeded."
+    )
 
 
 @pytest.mark.parametrize("hears", [by_retrieving, by_listing, by_an_event, by_an_operators_event])

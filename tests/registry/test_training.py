@@ -113,7 +113,13 @@ def test_of_jobs_that_came_to_nothing_the_newest_are_kept(jobs: TrainingJobs, mo
 
 @pytest.mark.parametrize(
     ("suffix", "name"),
-    [("Data Dynamics_Assistant", "data-dynamics-assistant"), ("v1.2!", "v1-2"), ("会社", None), ("a" * 64, "a" * 63)],
+    [
+        ("Data Dynamics_Assistant", "data-dynamics-assistant"),
+        ("v1.2!", "v1-2"),
+        ("会社", None),
+        ("Über Größe é", "uber-gro-e-e"),
+        ("a" * 64, "a" * 63),
+    ],
 )
 def test_a_suffix_names_an_adapter(suffix: str, name: str | None) -> None:
     assert adapter_name(suffix) == name

@@ -16,7 +16,11 @@ import pytest
 from registry.names import parse_whole_adapter
 from tests.support.cli_runner import Run, done, run
 from trainer.quote.approach import Needs, decide, next_question
-from trainer.quote.starting_point import VOLUMES, Answers, choices, starting_recipe, volume_of
+from trainer.quote.gpus import plan_gpus
+from trainer.quote.known import find_shape
+from trainer.quote.memory import Load
+from trainer.quote.starting_point import VOLUMES, Answers, choices, gpu_lines, starting_recipe, volume_of
+from trainer.quote.thumb import shown
 from trainer.recipe import read_recipe
 
 __all__ = ["done", "run"]
@@ -120,6 +124,36 @@ def test_rows_of_a_file_are_counted_and_their_answers_decide_the_metric(
     recipe = read_recipe(tmp_path / "RECIPE.toml").model
     assert (recipe.evaluation.metric, recipe.data.format) == (metric, "completion")
     assert f"{recipe.adapter.tenant}/{recipe.adapter.name}" == parse_whole_adapter("acme/x").adapter_name
+
+
+def test_calls_of_tools_have_no_metric_and_count_as_length(done: Run, tmp_path: Path) -> None:
+    tool = {"type": "function", "function": {"name": "order", "description": "x" * 3_000, "parameters": {}}}
+    call = {"id": "a", "type": "function", "function": {"name": "order", "arguments": "{}"}}
+    data = tmp_path / "rows.jsonl"
+    with data.open("w") as file:
+        for number in range(60):
+            answer = {"role": "assistant", "content": None, "tool_calls": [call]}
+            asked = {"role": "user", "content": f"order {number}"}
+            file.write(json.dumps({"messages": [asked, answer], "tools": [tool]}) + "\n")
+    text = done("advise", "--fresh-information", "no", "--behaviour", "yes", "--data", data).out
+    assert "max_length_tokens = 2048" in text
+    assert "[evaluation]" not in text
+
+
+@pytest.mark.parametrize("rows", [60, 500, 5_000])
+def test_gpus_are_those_that_hold_the_recipe_that_is_printed(rows: int) -> None:
+    found = choices(rows, "most")
+    chosen: dict[str, Any] = {one.key: one.value for one in found}
+    load = Load(
+        "lora",
+        chosen["r"],
+        batch=chosen["batch_size"],
+        seq=chosen["max_length_tokens"],
+        checkpointing=chosen["gradient_checkpointing"],
+        dropout=chosen["dropout"] > 0,
+    )
+    plan = plan_gpus(find_shape("8b"), load)
+    assert gpu_lines(find_shape("8b"), Answers(), found)[0] == ("lora", shown(plan.minimum), shown(plan.recommended))
 
 
 def test_people_get_reasons_tables_gpus_and_the_recipe(done: Run) -> None:

@@ -50,6 +50,15 @@ def test_warnings_are_no_errors_unless_they_are_to_be(run: Run, tmp_path: Path) 
     assert run("data", "check", file, "--strict").status == 1
 
 
+def test_heldout_rows_may_have_fields_to_slice_by_and_misspelt_ones_are_told(run: Run, tmp_path: Path) -> None:
+    train = write(tmp_path / "t.jsonl", GOOD)
+    sliced = write(tmp_path / "h.jsonl", [{**pair("another", "one"), "channel": "mail"}])
+    assert run("data", "check", train, "--heldout", sliced).status == 0
+    misspelt = write(tmp_path / "m.jsonl", [{**CHAT, "tool": []}])
+    assert "unknown key 'tool'" in run("data", "check", train, "--heldout", misspelt, "--format", "auto").out
+    assert "unknown key 'channel'" in run("data", "check", sliced).out
+
+
 def test_heldout_rows_that_are_training_rows_or_nearly_are_found(done: Run, tmp_path: Path) -> None:
     asked = "How do I reset the password of my account on the website?"
     train = write(tmp_path / "t.jsonl", [*GOOD, pair(asked, prose(1))])
@@ -162,6 +171,12 @@ TREE = [
     message("f", None, "prompter", "Who?"),
     message("g", "f", "assistant", "Me."),
 ]
+WHOLE_TREE = {
+    "message_tree_id": "a",
+    "tree_state": "ready_for_export",
+    "prompt": TREE[0] | {"replies": [TREE[1], TREE[2] | {"replies": [TREE[3] | {"replies": [TREE[4]]}]}]},
+}
+ALPACA = {"instruction": "Name it.", "input": "", "output": "Apple", "text": "Below is an instruction …"}
 
 
 @pytest.mark.parametrize(
@@ -174,6 +189,9 @@ TREE = [
         ([DOLLY | {"context": ""}], [said("Name it.", "Apple")]),
         ([{"inputs": "1 + 1 =", "targets": "2", "task_name": "sums"}], [said("1 + 1 =", "2")]),
         (TREE, [said("Hi?", "Hello."), said("Who?", "Me.")]),
+        ([WHOLE_TREE, {"message_tree_id": "f", "prompt": TREE[5] | {"replies": [TREE[6]]}}],
+         [said("Hi?", "Hello."), said("Who?", "Me.")]),
+        ([ALPACA], [said("Name it.", "Apple")]),
     ],
 )  # fmt: skip
 def test_rows_of_public_sets_are_refused_with_the_command_that_rewrites_them(
@@ -231,6 +249,16 @@ def test_rows_that_would_lose_something_are_named_and_nothing_is_written(run: Ru
     )
 
 
+def test_a_split_makes_its_folder_and_writes_both_files_or_none(done: Run, run: Run, tmp_path: Path) -> None:
+    file = write(tmp_path / "d.jsonl", GOOD)
+    facts = done("data", "split", file, "--out", tmp_path / "new" / "parts", "--json").document
+    assert Path(facts["train"]).parent == tmp_path / "new" / "parts"
+    Path(facts["train"]).unlink()
+    assert run("data", "split", file, "--out", tmp_path / "new" / "parts").status == 1
+    assert not Path(facts["train"]).exists()
+    assert "cannot be made one" in run("data", "split", file, "--out", file / "x").err
+
+
 def test_a_split_writes_both_sides_as_they_were_and_never_over_a_file(done: Run, run: Run, tmp_path: Path) -> None:
     rows = GOOD[:10]
     file = write(tmp_path / "d.jsonl", rows)
@@ -241,4 +269,4 @@ def test_a_split_writes_both_sides_as_they_were_and_never_over_a_file(done: Run,
     assert sorted(map(str, [*train, *held])) == sorted(map(str, rows))
     again = run("data", "split", file)
     assert again.status == 1
-    assert "give the name of a new file" in again.err
+    assert again.err.count("is there already; remove it, or give another folder") == 2

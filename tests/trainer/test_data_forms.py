@@ -256,3 +256,37 @@ def test_faults_of_a_hopeless_file_have_an_end(tmp_path: Path) -> None:
         with pytest.raises(DataError) as caught:
             read_data(tmp_path / "d.jsonl", "auto")
         assert MAX_FAULTS <= len(caught.value.faults) <= MAX_FAULTS + 1
+
+
+def test_chats_with_functions_are_read_as_those_with_tools(tmp_path: Path) -> None:
+    called = {"role": "assistant", "content": None, "function_call": CALL["function"]}
+    told = {"role": "function", "name": "weather", "content": "12"}
+    old = {"messages": [ASKED, called, told, ANSWER], "functions": [WEATHER["function"]]}
+    new = {**TOOL_ROW, "messages": [ASKED, {"role": "assistant", "tool_calls": [{**CALL, "id": "call_1"}]}]}
+    new["messages"] += [{**TOLD, "tool_call_id": "call_1"}, ANSWER]
+    assert read(tmp_path, old).examples == read(tmp_path, new).examples
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"functions": "all"}, "unrecognized_key"),
+        ({"functions": []}, "tool_not_offered"),
+        ({"functions": [7]}, "data_type"),
+        ({"messages": [ASKED, {"role": "assistant", "function_call": "now"}]}, "data_type"),
+        ({"messages": [ASKED, {"role": "function", "name": "weather", "content": "12"}]}, "unrecognized_role"),
+    ],
+)
+def test_faulty_functions_are_told(tmp_path: Path, changes: dict[str, Any], code: str) -> None:
+    called = {"role": "assistant", "content": None, "function_call": CALL["function"]}
+    row = {"messages": [ASKED, called], "functions": [WEATHER["function"]], **changes}
+    with pytest.raises(DataError) as refused:
+        read(tmp_path, row)
+    assert code in {fault.code for fault in refused.value.faults}
+
+
+def test_fields_that_say_nothing_are_as_if_they_were_not_there(tmp_path: Path) -> None:
+    """As a client of OpenAI's dumps an answer."""
+    nothing = {"refusal": None, "annotations": [], "audio": None, "function_call": None, "tool_calls": None}
+    dumped = {"messages": [ASKED, {**ANSWER, **nothing}], "tools": None, "parallel_tool_calls": None, "functions": None}
+    assert read(tmp_path, dumped).examples == read(tmp_path, {"messages": [ASKED, ANSWER]}).examples

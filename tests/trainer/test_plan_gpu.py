@@ -51,6 +51,26 @@ def test_every_row_of_the_published_tables_has_a_computed_figure_and_a_reason_wh
     assert by_row["gpu LLaMA 3 8B, qlora"].computed == "RTX 3090; recommended RTX 4090"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (("--targets", ","), "no linear layer is named"),
+        (("--targets", "q_proj,nope"), "['nope'] are no linear layers"),
+        (("--method", "full", "--rank", "8"), "--rank: is of adapters"),
+        (("--method", "full", "--targets", "all-linear"), "--targets: is of adapters"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(run: Run, arguments: tuple[str, ...], fault: str) -> None:
+    outcome = run("plan-gpu", "8b", *arguments)
+    assert outcome.status != 0
+    assert fault in outcome.err
+
+
+def test_rows_that_are_longer_than_a_models_context_are_told(run: Run) -> None:
+    assert "200,000 tokens are more than its context, which has 131,072" in run("plan-gpu", "8b", "--seq", "200000").out
+    assert "its context" not in run("plan-gpu", "8b", "--seq", "131072").out
+
+
 def test_the_command_prints_the_plan_and_the_rule_of_thumb_beside_it(run: Run) -> None:
     text = run("plan-gpu", "70b", "--method", "qlora").out
     assert "llama-3.1-70b: 70,553,706,496 parameters, 207,093,760 trained (0.29 %)" in text

@@ -51,6 +51,23 @@ def write_rows(rows: Iterable[JsonRow], file: Path) -> int:
     return count
 
 
+def new_files(folder: Path, *names: str) -> list[Path]:
+    """Files that are to be written into a folder, which is made where it is not there: all of them, or none. Raises
+    DataError when the folder cannot be made, or one of them is there already.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as failed:
+        text = f"is no folder, and cannot be made one ({failed.strerror}); name another"
+        raise DataError((str(folder), [Fault(1, "unwritable", text)])) from failed
+    found = [folder / name for name in names]
+    there = [file for file in found if file.exists()]
+    if there:
+        text = "is there already; remove it, or give another folder"
+        raise DataError(*((str(file), [Fault(1, "unwritable", text)]) for file in there))
+    return found
+
+
 def message_row(turn: Message) -> JsonRow:
     """A turn as OpenAI writes it."""
     written: JsonRow = {"role": turn.role, "content": turn.content}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from itertools import islice
 from typing import Any, Literal, get_args
 
@@ -30,6 +31,8 @@ TELLING: dict[RowFormat, tuple[str, ...]] = {
 }
 """Keys of which one is enough to tell a form; the first form that has one is it."""
 MAX_KEYS_NAMED = 5
+CLOSE = 0.8
+"""From which likeness on one key is another one misspelt."""
 WANTED = (
     'use {"messages": [...]}, {"instruction", "input", "output"}, {"prompt", "completion"} '
     'or {"prompt", "chosen", "rejected"}'
@@ -86,10 +89,15 @@ def _of_another(number: int, name: str, settled: str, *, mixed: bool) -> Fault:
     return Fault(number, "wrong_format", text)
 
 
-def key_faults(number: int, row: dict[str, Any], name: RowFormat) -> list[Fault]:
-    """Keys that a row of this form has not."""
+def key_faults(number: int, row: dict[str, Any], name: RowFormat, *, others: bool = False) -> list[Fault]:
+    """Keys that a row of this form has not, but for those that say nothing (null); with `others` only those that are
+    meant to be one of the form's.
+    """
     known = KEYS[name]
-    unknown = sorted(row.keys() - {*known, ORIGIN})[:MAX_KEYS_NAMED]
+    unknown = sorted(key for key, value in row.items() if value is not None and key not in (*known, ORIGIN))
+    if others:
+        unknown = [key for key in unknown if get_close_matches(key.lower(), known, n=1, cutoff=CLOSE)]
+    unknown = unknown[:MAX_KEYS_NAMED]
     remedy = "has only " + (repr(known[0]) if len(known) == 1 else ", ".join(map(repr, known)))
     return [
         Fault(number, "unrecognized_key", f"unknown key {shown(key)}; remove it: a row of form {name} {remedy}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from trainer.data.faults import Fault
 from trainer.data.formats import ORIGIN, RowFormat, key_faults
+from trainer.data.functions import with_tools
 from trainer.data.lines import kind, shown
 from trainer.data.rows import Example, Message, Origin, Preference
 from trainer.data.tools import calls_faults, tools_faults, tools_text
@@ -27,10 +28,11 @@ class Parsed:
     faults: tuple[Fault, ...] = ()
 
 
-def parse(number: int, row: dict[str, Any], name: RowFormat) -> Parsed:
-    """One row of that form."""
+def parse(number: int, row: dict[str, Any], name: RowFormat, *, others: bool = False) -> Parsed:
+    """One row of that form. `others`: it may have other fields, which nothing is learnt of."""
+    row = with_tools(row) if name == "chat" else row
     found = PARSERS[name](number, row)
-    faults = [*key_faults(number, row, name), *found.faults, *_origin_faults(number, row.get(ORIGIN))]
+    faults = [*key_faults(number, row, name, others=others), *found.faults, *_origin_faults(number, row.get(ORIGIN))]
     if faults:
         return Parsed(faults=tuple(faults))
     return Parsed(found.examples, found.preference, origin_of(row))

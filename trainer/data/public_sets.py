@@ -13,21 +13,26 @@ from typing import Any, Literal
 
 from trainer.data.lines import Line, Lines
 
-PublicSet = Literal["ShareGPT", "Dolly", "FLAN", "OpenAssistant"]
+PublicSet = Literal["Alpaca", "ShareGPT", "Dolly", "FLAN", "OpenAssistant"]
 Row = Mapping[str, Any]
 TELLING: dict[PublicSet, frozenset[str]] = {
+    "Alpaca": frozenset({"instruction", "output", "text"}),
     "ShareGPT": frozenset({"conversations"}),
     "Dolly": frozenset({"instruction", "response"}),
     "FLAN": frozenset({"inputs", "targets"}),
     "OpenAssistant": frozenset({"message_id", "role", "text"}),
 }
 """Keys that together tell a form; no row of ours has them."""
+TREE = frozenset({"message_tree_id", "prompt"})
+"""Keys of a row that is a whole tree of OpenAssistant's messages, each with its `replies`."""
 ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "prompter": "user"}
 """Of turns, where they are not called as OpenAI calls them."""
 
 
 def public_set_of(row: Row) -> PublicSet | None:
     """In which set's form a row is, if it is in one's."""
+    if row.keys() >= TREE and isinstance(row["prompt"], dict):
+        return "OpenAssistant"
     return next((name for name, keys in TELLING.items() if keys <= row.keys()), None)
 
 
@@ -35,7 +40,12 @@ def adopted(read: Lines) -> Lines:
     """The rows of a file with each that is in such a form rewritten. Of OpenAssistant's messages a tree is a chat, on
     the line of its first message.
     """
-    trees = [line for line in read.lines if public_set_of(line.row) == "OpenAssistant"]
+    trees = [
+        Line(line.number, message)
+        for line in read.lines
+        if public_set_of(line.row) == "OpenAssistant"
+        for message in _messages(line.row)
+    ]
     others = [
         Line(line.number, REWRITTEN[name](line.row)) if (name := public_set_of(line.row)) in REWRITTEN else line
         for line in read.lines
@@ -43,6 +53,26 @@ def adopted(read: Lines) -> Lines:
     ]
     kept = sorted([*others, *_chats(trees)], key=lambda line: line.number)
     return replace(read, lines=tuple(kept), rows=read.rows - len(read.lines) + len(kept))
+
+
+def _messages(row: Row) -> Iterator[dict[str, Any]]:
+    """Of OpenAssistant: the message that the row is, or those of its tree, each with the id of the one it answers."""
+    if not row.keys() >= TREE:
+        yield dict(row)
+        return
+    waiting: list[tuple[Any, Any]] = [(row["prompt"], None)]
+    while waiting:
+        message, parent = waiting.pop(0)
+        if not isinstance(message, dict) or not TELLING["OpenAssistant"] <= message.keys():
+            continue
+        yield {**message, "parent_id": parent}
+        replies = message.get("replies")
+        waiting += [(reply, message["message_id"]) for reply in replies] if isinstance(replies, list) else []
+
+
+def _alpaca(row: Row) -> dict[str, Any]:
+    """Its `text` is the others once more, in a template."""
+    return {key: value for key, value in row.items() if key != "text"}
 
 
 def _sharegpt(row: Row) -> dict[str, Any]:
@@ -70,6 +100,7 @@ def _flan(row: Row) -> dict[str, Any]:
 
 
 REWRITTEN: dict[PublicSet | None, Callable[[Row], dict[str, Any]]] = {
+    "Alpaca": _alpaca,
     "ShareGPT": _sharegpt,
     "Dolly": _dolly,
     "FLAN": _flan,

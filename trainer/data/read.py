@@ -44,30 +44,31 @@ class Dataset:
         return self.format != "completion"
 
 
-def read_data(file: Path, format: Format, *checks: Check) -> Dataset:
+def read_data(file: Path, format: Format, *checks: Check, others: bool = False) -> Dataset:
     """Read and check every line; DataError lists all faults with their 1-based lines, those of `checks` among them.
 
-    A `.dvc` file stands for the file that it names.
+    A `.dvc` file stands for the file that it names. `others`: rows may have other fields, as held-out rows have those
+    by which an evaluation is sliced.
     """
     file = located(file)
-    return dataset_of(file, read_lines(file), format, *checks)
+    return dataset_of(file, read_lines(file), format, *checks, others=others)
 
 
-def dataset_of(file: Path, read: Lines, format: Format, *checks: Check) -> Dataset:
+def dataset_of(file: Path, read: Lines, format: Format, *checks: Check, others: bool = False) -> Dataset:
     """The same of lines that were read from there. Raises DataError."""
-    name, others = settle(read.lines, format)
+    name, unlike = settle(read.lines, format)
     examples: list[Example] = []
     preferences: list[Preference] = []
     origins: dict[int, Origin] = {}
-    faults = dict.fromkeys([*read.faults, *others.values()])  # the turns of one conversation are in several examples
+    faults = dict.fromkeys([*read.faults, *unlike.values()])  # the turns of one conversation are in several examples
     for line in read.lines:
-        if name is None or line.number in others:
+        if name is None or line.number in unlike:
             continue
         if len(faults) >= MAX_FAULTS:
             text = f"{MAX_FAULTS} faults stand before this line, so the rest is not checked; correct these first"
             faults[Fault(line.number, "too_many_faults", text)] = None
             break
-        found = parse(line.number, line.row, name)
+        found = parse(line.number, line.row, name, others=others)
         faults |= dict.fromkeys(found.faults)
         examples.extend(found.examples)
         faults |= dict.fromkeys(fault for example in found.examples for check in checks for fault in check(example))

@@ -54,7 +54,7 @@ def read_sets(recipe: Recipe, base_folder: Path | None = None) -> Sets:
         hold_out = None
         train, heldout = all_of(
             lambda: read_data(recipe.train_file, section.format, quoted),
-            lambda: read_data(heldout_file, section.format, quoted, unanswerable),
+            lambda: read_data(heldout_file, section.format, quoted, unanswerable, others=True),
         )
     overlap = find_overlap(train.examples, heldout.examples)
     if overlap.seen_share > section.max_seen_share:

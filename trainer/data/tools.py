@@ -34,7 +34,7 @@ def tools_faults(number: int, tools: Any) -> list[Fault]:
 
 def calls_faults(number: int, turns: tuple[Message, ...], row: dict[str, Any]) -> list[Fault]:
     """Calls of functions that the row does not offer, and several at once where it forbids that."""
-    if "parallel_tool_calls" in row and not isinstance(row["parallel_tool_calls"], bool):
+    if not isinstance(row.get("parallel_tool_calls"), bool | None):
         text = f"'parallel_tool_calls' is {kind(row['parallel_tool_calls'])}; it must be true or false"
         return [Fault(number, "data_type", text)]
     offered = {tool["function"]["name"] for tool in row.get("tools") or ()}

@@ -71,7 +71,9 @@ def _message_faults(number: int, where: str, message: Any) -> list[Fault]:
     known = KEYS_OF.get(role, COMMON) if isinstance(role, str) else COMMON
     faults = [
         Fault(number, "message_unrecognized_key", f"{where} has the unknown key {shown(key)}; remove it")
-        for key in sorted(message.keys() - set(known))[:MAX_KEYS_NAMED]
+        for key in sorted(key for key, value in message.items() if value not in (None, []) and key not in known)[
+            :MAX_KEYS_NAMED
+        ]
     ]
     needed = ["role", *(["content"] if not message.get("tool_calls") else []), *_needed_by(role)]
     faults.extend(

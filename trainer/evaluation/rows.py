@@ -1,8 +1,8 @@
 """The held-out rows of an evaluation: JSONL as for training, and any other fields beside it, by which it can be sliced.
 
-`{"messages": [...], "channel": "mail"}`, `{"prompt": "...", "completion": "..."}`, or `{"instruction": "...", "output":
-"..."}`. Every answer of an assistant with weight 1 is asked for; a conversation that ends with its user is asked for an
-answer that has no reference.
+`{"messages": [...], "channel": "mail"}`, `{"prompt": "...", "completion": "..."}`, `{"instruction": "...", "output":
+"..."}`, or a pair for DPO, whose better answer is the right one. Every answer of an assistant with weight 1 is asked
+for; a conversation that ends with its user is asked for an answer that has no reference.
 """
 
 from __future__ import annotations
@@ -12,15 +12,20 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from trainer.data.convert import message_row
 from trainer.data.dvc import located
 from trainer.data.faults import DataError, Fault
+from trainer.data.formats import KEYS, format_of
+from trainer.data.functions import with_tools
 from trainer.data.lines import Line, kind, read_lines, shown, text_fault
+from trainer.data.parse import parse
 
 Prompt = str | tuple[dict[str, Any], ...]
+PAIR: Literal["preference"] = "preference"
 MAX_MESSAGES = 1_000
-OWN_FIELDS = ("messages", "prompt", "completion", "tools", "parallel_tool_calls", "instruction", "input", "output")
+OWN_FIELDS = frozenset(key for keys in KEYS.values() for key in keys)
 MAX_FIELD_CHARACTERS = 60
 """Of a field's value by which rows are sliced."""
 
@@ -79,15 +84,26 @@ def read_rows(file: Path, most: int) -> EvaluationSet:
 
 
 def _as_chat(line: Line) -> Line:
-    """An instruction as the chat that training makes of it; other rows, and what is no text, as they are."""
-    row = line.row
+    """An instruction or a pair as the chat that training makes of it; other rows, and what is faulty, as they are."""
+    row = with_tools(line.row)
+    if format_of(row) == PAIR:
+        return _of_pair(line)
     given, right = row.get("input") or "", row.get("output")
     if "messages" in row or not all(isinstance(text, str) for text in (row.get("instruction"), given, right or "")):
-        return line
+        return Line(line.number, row)
     asked = f"{row['instruction']}\n\n{given}" if given.strip() else row["instruction"]
     messages = [{"role": "user", "content": asked}, *([{"role": "assistant", "content": right}] if right else [])]
     others = {key: value for key, value in row.items() if key not in ("instruction", "input", "output")}
     return Line(line.number, {**others, "messages": messages})
+
+
+def _of_pair(line: Line) -> Line:
+    pair = parse(line.number, line.row, PAIR, others=True).preference
+    if pair is None:
+        return line
+    others = {key: value for key, value in line.row.items() if key not in KEYS[PAIR]}
+    chat: dict[str, Any] = {"messages": [message_row(turn) for turn in (*pair.prompt, pair.chosen)]}
+    return Line(line.number, {**others, **chat, "tools": json.loads(pair.tools) if pair.tools else []})
 
 
 def text_of(content: Any) -> str:
@@ -99,6 +115,9 @@ def text_of(content: Any) -> str:
 
 def _faults(line: Line) -> Iterator[Fault]:
     row = line.row
+    if format_of(row) == PAIR:
+        yield from parse(line.number, row, PAIR, others=True).faults
+        return
     if "messages" in row:
         yield from _message_faults(line)
         return

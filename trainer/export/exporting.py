@@ -118,8 +118,10 @@ def _write(
         say(f"merging {version.name} into its base, and reading it back")
         return write_merged(base, files, out, weights).check
     from trainer.export.gguf_file import check_architecture, check_gguf, write_gguf
+    from trainer.export.gguf_tokenizer import check_tokenizer
 
     check_architecture(base)
+    check_tokenizer(base)
     with tempfile.TemporaryDirectory(prefix="switchyard-merged-", dir=out.parent) as between:
         folder = Path(between)
         say(f"merging {version.name} into its base")

@@ -17,17 +17,27 @@ SPLITS = {LLAMA_3: "llama-bpe", LLAMA_3.replace("{1,3}", ""): "qwen2"}
 """Patterns that llama.cpp knows by a name."""
 
 
-def add_tokenizer(writer: Any, folder: Path, vocab: int) -> None:
-    """Write the byte-level BPE tokenizer in a folder. Raises TrainerError for other kinds and unknown ways to split."""
-    import gguf
-
+def check_tokenizer(folder: Path) -> Mapping[str, Any]:
+    """The byte-level BPE tokenizer in a folder, if it can be written. Raises TrainerError for other kinds and unknown
+    ways to split.
+    """
     document = _document(folder)
     model = document.get("model", {})
     if model.get("type") != "BPE" or model.get("byte_fallback") or not model.get("merges"):
         raise TrainerError(
-            "GGUF is written for byte-level BPE tokenizers only, and the base has another kind; export --as merged, "
-            "and convert that folder with llama.cpp"
+            "GGUF is written for byte-level BPE tokenizers with merges only, and the base has another kind; export "
+            "--as merged, and convert that folder with llama.cpp"
         )
+    split_name(document.get("pre_tokenizer") or {})
+    return document
+
+
+def add_tokenizer(writer: Any, folder: Path, vocab: int) -> None:
+    """Write the tokenizer in a folder. Raises TrainerError as `check_tokenizer` does."""
+    import gguf
+
+    document = check_tokenizer(folder)
+    model = document["model"]
     tokens, kinds = _tokens(document, vocab)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(split_name(document.get("pre_tokenizer") or {}))

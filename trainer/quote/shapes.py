@@ -61,6 +61,8 @@ class Shape:
         if targets == "all-linear":
             return list(self.linears)
         known = {one.name for one in self.linears}
+        if not targets:
+            raise BaseModelError(f"no linear layer is named; {self.name} has {', '.join(sorted(known))}, or all-linear")
         unknown = [name for name in targets if name not in known]
         if unknown:
             raise BaseModelError(

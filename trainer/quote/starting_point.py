@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from registry.training.sections import Tuning
 from trainer.data.formats import Format
+from trainer.data.read import Dataset
 from trainer.data.rows import Example, Message
 from trainer.evaluation.metrics import json_exact
 from trainer.quote.gpus import plan_gpus
@@ -32,6 +34,10 @@ MOST_LABELS = 50
 ROWS_A_LABEL = 5
 CHARACTERS_A_TOKEN = 3
 """Of most languages' texts, on the safe side."""
+USUAL_LENGTH = 2_048
+"""Tokens, where the rows are not known."""
+AT_ONCE = 4
+SMALL_STEPS = "LoRA loses more than full tuning with large ones"
 DPO_RATE = (1e-5, "pairs want a twentieth of the rate of answers")
 
 
@@ -65,13 +71,15 @@ class Choice:
 
     section: str
     key: str
-    value: int | float | str
+    value: int | float | str | bool
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the rows look like: `metric` is None for free text, `longest` counts characters and is 0 where unknown."""
+    """What the rows look like: `metric` is None where no answer is right by itself, `longest` counts characters and is
+    0 where unknown.
+    """
 
     format: Format = "auto"
     metric: Literal["json_exact", "label_exact"] | None = None
@@ -83,18 +91,26 @@ class Answers:
         return self.format == "preference"
 
 
-def look_at(examples: Sequence[Example], form: Format) -> Answers:
+def look_at(data: Dataset) -> Answers:
     """JSON answers are compared as JSON; a few texts, each there several times, as labels; others by their loss."""
-    texts = [example.completion for example in examples]
-    longest = max(len(_text(example.prompt)) + len(example.completion) for example in examples)
-    return Answers(form, None if form == "preference" else _metric(texts), longest)
+    pairs = [example for preference in data.preferences for example in preference.pair]
+    longest = max(map(_characters, pairs or data.examples))
+    return Answers(data.format, None if pairs else _metric(data.examples), longest)
+
+
+def _characters(example: Example) -> int:
+    """Of all that is rendered of an example, but for what its template adds."""
+    return len(_text(example.prompt)) + len(example.answer.text) + len(example.tools)
 
 
 def _text(prompt: str | Sequence[Message]) -> str:
     return prompt if isinstance(prompt, str) else "".join(turn.text for turn in prompt)
 
 
-def _metric(texts: Sequence[str]) -> Literal["json_exact", "label_exact"] | None:
+def _metric(examples: Sequence[Example]) -> Literal["json_exact", "label_exact"] | None:
+    if any(example.tool_calls for example in examples):  # a call is no text that is right by itself
+        return None
+    texts = [example.completion for example in examples]
     if all(text.lstrip()[:1] in ("{", "[") and json_exact(text, text) for text in texts):
         return "json_exact"
     counts = Counter(text.strip() for text in texts)
@@ -106,7 +122,7 @@ def choices(rows: int, goal: Goal = "general", answers: Answers | None = None) -
     """Hyperparameters to begin with."""
     answers = answers or Answers()
     rank = min(RANKS[goal], 16) if rows < 200 else RANKS[goal]
-    batch = 4 if rows < 200 else 8 if rows < 1_000 else 16
+    step = 4 if rows < 200 else 8 if rows < 1_000 else 16
     found = [
         Choice("lora", "r", rank, _why_rank(rows, goal)),
         Choice("lora", "alpha", 2 * rank, "twice the rank: updates keep their size when the rank is changed"),
@@ -114,23 +130,27 @@ def choices(rows: int, goal: Goal = "general", answers: Answers | None = None) -
         Choice("lora", "target_modules", "all-linear", "the MLP layers matter most; attention alone learns less"),
         *([Choice("training", "method", "dpo", "rows are pairs of answers")] if answers.pairs else []),
         Choice("training", "epochs", *((1, "pairs are learnt quickly") if answers.pairs else _epochs(rows))),
-        Choice("training", "batch_size", batch, "small batches: LoRA loses more than full tuning with large ones"),
+        Choice("training", "batch_size", AT_ONCE, "in memory at once; fewer, where the GPU is small"),
+        Choice("training", "gradient_accumulation_steps", step // AT_ONCE, f"{step} rows a step: {SMALL_STEPS}"),
         Choice("training", "learning_rate", *(DPO_RATE if answers.pairs else _rate(rows))),
         Choice("training", "schedule", "cosine", "the rate falls to zero, which settles the weights"),
         Choice("training", "warmup_ratio", 0.05, "the first steps are small, while gradients are wild"),
+        Choice("training", "gradient_checkpointing", True, "a third slower; false, where the GPU has room"),
+        _length(answers.longest),
     ]
     if rows < 1_000:
         found.append(Choice("training", "weight_decay", 0.01, "against overfitting, below 1,000 rows"))
     if rows < 10_000:
         why = "keep the weights of the lowest held-out loss"
         found.append(Choice("training", "early_stopping_patience", 3, why))
-    if answers.longest:
-        found.append(_length(answers.longest))
     return found
 
 
 def _length(characters: int) -> Choice:
     """A power of two with room for the longest row."""
+    if not characters:
+        why = "the longest row, which is not known; `switchyard data stats` counts its tokens"
+        return Choice("training", "max_length_tokens", USUAL_LENGTH, why)
     tokens = max(128, 1 << (characters // CHARACTERS_A_TOKEN).bit_length())
     return Choice(
         "training",
@@ -156,17 +176,29 @@ def starting_recipe(name: tuple[str, str], data: Path, answers: Answers, found: 
     return "\n".join(lines) + "\n"
 
 
-def gpu_lines(shape: Shape, rank: int, seq: int) -> list[tuple[str, str, str]]:
-    """For LoRA and QLoRA on this model: the kind, the fewest GPUs, the recommended ones."""
+def gpu_lines(shape: Shape, answers: Answers, found: Sequence[Choice]) -> list[tuple[str, str, str]]:
+    """For LoRA and QLoRA on this model, with these hyperparameters: the kind, the fewest GPUs, the recommended ones."""
     from trainer.quote.thumb import shown
 
-    plans = [plan_gpus(shape, Load(tuning, rank, seq=seq)) for tuning in ("lora", "qlora")]
+    chosen: dict[str, Any] = {one.key: one.value for one in found}
+    load = Load(
+        rank=chosen["r"],
+        batch=chosen["batch_size"],
+        seq=chosen["max_length_tokens"],
+        checkpointing=chosen["gradient_checkpointing"],
+        pairs=answers.pairs,
+        dropout=chosen["dropout"] > 0,
+    )
+    plans = [plan_gpus(shape, replace(load, tuning=tuning)) for tuning in TUNINGS]
     return [(plan.load.tuning, shown(plan.minimum), shown(plan.recommended)) for plan in plans]
+
+
+TUNINGS: tuple[Tuning, ...] = ("lora", "qlora")
 
 
 def _why_rank(rows: int, goal: Goal) -> str:
     if rows < 200 and RANKS[goal] > 16:
-        return f"for {GOALS[goal]} it would be {RANKS[goal]}, but few rows do not fill it"
+        return f"{RANKS[goal]} for {GOALS[goal]}, but few rows do not fill it"
     return f"for {GOALS[goal]}"
 
 

@@ -10,6 +10,7 @@ from registry.catalog.snapshot import Catalog
 from registry.training.jobs import JobCheckpoint, JobEvent, TrainingJob
 
 T = TypeVar("T")
+AUTO = "auto"
 SHOWN = ("n_epochs", "batch_size", "learning_rate_multiplier")
 """Hyperparameters that every job has."""
 
@@ -17,8 +18,8 @@ SHOWN = ("n_epochs", "batch_size", "learning_rate_multiplier")
 def job_document(job: TrainingJob, catalog: Catalog) -> dict[str, Any]:
     """A `fine_tuning.job`; what OpenAI has no field for is in `switchyard`."""
     order = job.order
-    shown = {name: job.hyperparameters.get(name, "auto") for name in SHOWN}
-    in_force = {**shown, **job.hyperparameters}
+    shown = {name: job.hyperparameters.get(name, AUTO) for name in SHOWN}
+    in_force = {**shown, **({"beta": AUTO} if order.method == "dpo" else {}), **job.hyperparameters}
     version = None if job.version_id is None else catalog.versions_by_id.get(job.version_id)
     return {
         "id": job.id,

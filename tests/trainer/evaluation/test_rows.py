@@ -47,6 +47,31 @@ def test_completions_and_questions_without_an_answer_are_rows_too(tmp_path: Path
     assert found.rows[0].fields == {"channel": "mail", "urgent": "True"}
 
 
+def test_the_better_answer_of_a_pair_is_the_right_one(tmp_path: Path) -> None:
+    theirs = {
+        "input": {"messages": [turn("user", "c")]},
+        "preferred_output": [turn("assistant", "d")],
+        "non_preferred_output": [turn("assistant", "e")],
+    }
+    found = read(tmp_path, {"prompt": "a", "chosen": "b", "rejected": "x", "channel": "mail"}, theirs)
+    assert [(row.prompt, row.reference) for row in found.rows] == [
+        ((turn("user", "a"),), "b"),
+        ((turn("user", "c"),), "d"),
+    ]
+    assert found.rows[0].fields == {"channel": "mail"}
+    with pytest.raises(DataError, match="missing_rejected"):
+        read(tmp_path, {"prompt": "a", "chosen": "b"})
+
+
+def test_functions_are_offered_as_tools(tmp_path: Path) -> None:
+    function = {"name": "f", "parameters": {"type": "object", "properties": {}}}
+    called = turn("assistant", None, function_call={"name": "f", "arguments": "{}"}, weight=0)
+    talk = [turn("user", "a"), called, turn("function", "12", name="f"), turn("assistant", "b")]
+    (row,) = read(tmp_path, {"messages": talk, "functions": [function]}).rows
+    assert (row.reference, row.tools) == ("b", ({"type": "function", "function": function},))
+    assert [message["role"] for message in row.prompt if isinstance(message, dict)] == ["user", "assistant", "tool"]
+
+
 def test_more_rows_than_may_be_asked_are_counted(tmp_path: Path) -> None:
     found = read(tmp_path, *({"prompt": f"{n}"} for n in range(5)), most=3)
     assert (len(found.rows), found.left_out) == (3, 2)

@@ -178,6 +178,16 @@ def test_a_model_of_another_kind_is_refused_for_gguf_before_it_is_merged(
         check_architecture(tmp_path)
 
 
+def test_a_tokenizer_of_another_kind_is_refused_for_gguf_before_anything_is_merged(base: Path, tmp_path: Path) -> None:
+    from trainer.export.gguf_tokenizer import check_tokenizer
+
+    document = json.loads((base / "tokenizer.json").read_text())
+    document["model"]["byte_fallback"] = True
+    (tmp_path / "tokenizer.json").write_text(json.dumps(document))
+    with pytest.raises(TrainerError, match="byte-level BPE tokenizers with merges only"):
+        check_tokenizer(tmp_path)
+
+
 def test_ways_to_split_text_that_llama_cpp_knows_have_its_names_and_others_are_refused() -> None:
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
 
