@@ -262,8 +262,8 @@ def test_chats_with_functions_are_read_as_those_with_tools(tmp_path: Path) -> No
     called = {"role": "assistant", "content": None, "function_call": CALL["function"]}
     told = {"role": "function", "name": "weather", "content": "12"}
     old = {"messages": [ASKED, called, told, ANSWER], "functions": [WEATHER["function"]]}
-    new = {**TOOL_ROW, "messages": [ASKED, {"role": "assistant", "tool_calls": [{**CALL, "id": "call_1"}]}]}
-    new["messages"] += [{**TOLD, "tool_call_id": "call_1"}, ANSWER]
+    calls = {"role": "assistant", "tool_calls": [{**CALL, "id": "call_1"}]}
+    new = {**TOOL_ROW, "messages": [ASKED, calls, {**TOLD, "tool_call_id": "call_1"}, ANSWER]}
     assert read(tmp_path, old).examples == read(tmp_path, new).examples
 
 
@@ -287,6 +287,12 @@ def test_faulty_functions_are_told(tmp_path: Path, changes: dict[str, Any], code
 
 def test_fields_that_say_nothing_are_as_if_they_were_not_there(tmp_path: Path) -> None:
     """As a client of OpenAI's dumps an answer."""
-    nothing = {"refusal": None, "annotations": [], "audio": None, "function_call": None, "tool_calls": None}
+    nothing: dict[str, Any] = {
+        "refusal": None,
+        "annotations": [],
+        "audio": None,
+        "function_call": None,
+        "tool_calls": None,
+    }
     dumped = {"messages": [ASKED, {**ANSWER, **nothing}], "tools": None, "parallel_tool_calls": None, "functions": None}
     assert read(tmp_path, dumped).examples == read(tmp_path, {"messages": [ASKED, ANSWER]}).examples
