@@ -15,7 +15,7 @@ class LineSettings(RegistrySettings):
         gt=0,
         description="Requests that an engine runs at once, its --max-num-seqs: what is beyond that, of all workers "
         "together, waits in the gateway, where each tenant gets its share; less when "
-        "requests wait in it all the same. Default: 1024.",
+        "requests wait in it all the same. Default: found out, from 32 on, up to 1024.",
     )
     engine_kept_seat_share: float = Field(
         0.125,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -243,9 +244,11 @@ class Controller:
         self.publish()
         self.wake()
 
-    async def judge(self, engine: ManagedEngine, version: VersionEntry, error: EngineFault) -> ColdAdapterFailed:
+    async def judge(
+        self, engine: ManagedEngine, version: VersionEntry, error: EngineFault, slot: AbstractAsyncContextManager[bool]
+    ) -> ColdAdapterFailed:
         """What the engine's refusal of the version means."""
-        return await self.court.judge(engine, version, error)
+        return await self.court.judge(engine, version, error, slot)
 
     def proven(self, engine: ManagedEngine) -> None:
         """An engine has proven what it holds."""

@@ -111,14 +111,22 @@ class Court:
             versions = await self._stand_ins(engine.declared.base_digest)
         await self._proves_one(engine, versions, WITNESSES)
 
-    async def judge(self, engine: ManagedEngine, version: VersionEntry, error: EngineFault) -> ColdAdapterFailed:
-        """What is to be said to who waits for the version; `error` is one of `FAILS`."""
+    async def judge(
+        self, engine: ManagedEngine, version: VersionEntry, error: EngineFault, slot: AbstractAsyncContextManager[bool]
+    ) -> ColdAdapterFailed:
+        """What is to be said to who waits for the version; `error` is one of `FAILS`.
+
+        What the engine is asked for runs in the version's own `slot`, which that does not need now: without one it
+        would take another's place, or wait in the engine, and all loads there behind it.
+        """
         if not engine.profile.generates:
             return self._bar(engine, version, error)
         if isinstance(error, ProofBroken):
             self._proved.get(version.id, set()).discard(engine.url)
         try:
-            async with self._sessions[engine.url]:
+            async with slot as had, self._sessions[engine.url]:
+                if not had:
+                    return _not_now(version, f"{error}; no slot is free to find out whether the engine is at fault")
                 credible = await self._credible(engine, version)
         except EngineRefused as refused:
             return self._refuse_engine(engine, f"it refuses {version.name} ({error}), and {refused}")

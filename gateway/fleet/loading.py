@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import AbstractAsyncContextManager, nullcontext
 from enum import Enum
 from typing import Protocol
 
@@ -68,8 +69,12 @@ class LoadingContext(Protocol):
     def wake(self) -> None:
         """Look at the engines now."""
 
-    async def judge(self, engine: ManagedEngine, version: VersionEntry, error: EngineFault) -> ColdAdapterFailed:
-        """What the engine's refusal of the version means, and what who waits for it should hear."""
+    async def judge(
+        self, engine: ManagedEngine, version: VersionEntry, error: EngineFault, slot: AbstractAsyncContextManager[bool]
+    ) -> ColdAdapterFailed:
+        """What the engine's refusal of the version means, and what who waits for it should hear; `slot` is the
+        version's on the engine, if it is had.
+        """
 
     def proven(self, engine: ManagedEngine) -> None:
         """An engine has proven what it holds."""
@@ -187,7 +192,7 @@ class Loading:
                     await self._bring_and_prove(engine, version, for_swap, proof)
             except FAILS as error:
                 self._controller.publish()
-                failure = await self._controller.judge(engine, version, error)
+                failure = await self._controller.judge(engine, version, error, self._slot(engine, version, proof))
                 self._controller.publish()
                 self._controller.wake()
                 raise failure from error
@@ -222,15 +227,18 @@ class Loading:
 
     async def _prove(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool, proof: Proof) -> bool:
         """With a slot, fully what is resident; whether it was: not without a slot, for who does not wait for one."""
-        if proof is Proof.AT_ONCE:
-            await self._prove_now(engine, version, for_swap)
-            return True
-        async with self.proof_slots.one(engine.url, version, waits=proof is Proof.IN_TURN) as had:
+        async with self._slot(engine, version, proof) as had:
             if had:
                 await self._prove_now(engine, version, for_swap)
             else:
                 self._not_before[engine.url, version.id] = time.monotonic() + PRELOAD_RETRY_S
         return had
+
+    def _slot(self, engine: ManagedEngine, version: VersionEntry, proof: Proof) -> AbstractAsyncContextManager[bool]:
+        """One for the version; whether it was had."""
+        if proof is Proof.AT_ONCE:
+            return nullcontext(True)
+        return self.proof_slots.one(engine.url, version, waits=proof is not Proof.IF_FREE)
 
     async def _prove_now(self, engine: ManagedEngine, version: VersionEntry, for_swap: bool) -> None:
         key, held = (engine.url, version.id), engine.residency

@@ -1,4 +1,5 @@
-"""Slots for proofs that no request waits for: those of swaps and preloads.
+"""Slots for proofs that no request waits for: those of swaps and preloads, and of what an engine is asked for that has
+refused an adapter.
 
 A proof is a request on one more adapter: without a slot it waits in the engine, where it takes the next one that falls
 free, or never gets one. Slots are the workers' to give (`AdapterSlots`). So the controller asks one of them to have one

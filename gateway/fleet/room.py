@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 from gateway.fleet.view import EngineView
 
-UNKNOWN = 1024
-"""What an engine runs at once of which nobody says it: vLLM's default on the largest GPUs."""
+UNKNOWN = 32
+"""What an engine gets at first of which nobody says how many it runs at once: what is more than that waits in it."""
 FEWEST = 4
 """An engine that runs fewer at a time keeps no seat: one of three would be a third."""
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from gateway.engines.managed import ManagedEngine
-from gateway.fleet.capacity import Capacity
+from gateway.fleet.capacity import MOST, Capacity
 from gateway.fleet.hub import WorkerLink
 from gateway.fleet.room import UNKNOWN
 from gateway.fleet.wire import Shares
@@ -52,10 +52,10 @@ class SpreadShares:
         news: dict[str, dict[str, int]] = {worker: {} for worker in links}
         before, self._capacities = self._capacities, {}
         for managed in engines:
-            engine, bound = managed.declared, managed.declared.max_num_seqs or UNKNOWN
-            capacity = before.get(engine.url)
-            if capacity is None or capacity.bound != bound:
-                capacity = Capacity(bound, bound, self._kept_share)
+            engine, capacity = managed.declared, before.get(managed.declared.url)
+            bound, first = engine.max_num_seqs or MOST, engine.max_num_seqs or UNKNOWN
+            if capacity is None or (capacity.bound, capacity.first) != (bound, first):
+                capacity = Capacity(bound, first, self._kept_share)
             self._capacities[engine.url] = capacity
             most = capacity.take(managed.health.look)
             wants = {

@@ -55,8 +55,23 @@ def test_on_a_new_boot_it_is_found_out_anew_and_a_look_counts_once() -> None:
     assert capacity.take(look(0, 0, boot=2.0)) == 1024
 
 
+def test_an_engine_of_which_nobody_says_anything_begins_with_few_and_has_twice_as_many_until_some_wait_in_it() -> None:
+    assert asked_for(600, 512, looks=6, most=32) == [64, 128, 256, 512, 1024, 556]
+    assert asked_for(600, 40, looks=6, most=32) == [64, 52, 41, 41, 41, 41], (
+        "of a flood 24 have waited in it, for a look"
+    )
+    assert asked_for(20, 512, looks=6, most=32) == [32] * 6
+
+
+def test_what_was_found_out_of_an_engine_is_forgotten_with_its_boot_and_it_begins_with_few_again() -> None:
+    capacity = Capacity(1024, 32)
+    assert [capacity.take(look(32, 0)), capacity.take(look(40, 24)), capacity.take(look(52, 0))] == [64, 52, 59]
+    assert [capacity.take(look(0, 0, boot=2.0)), capacity.take(look(32, 0, boot=2.0))] == [32, 64]
+
+
 def test_an_engine_whose_free_seats_are_kept_is_tried_with_more_only_long_after_some_waited_in_it() -> None:
     capacity = Capacity(1024, 40, kept_share=0.125)
+    capacity.tried = True
     assert capacity.take(look(35, 0)) == 46, "it has what others than those for whom it is kept may have"
     assert capacity.take(look(32, 9)) == 37
     assert capacity.take(look(32, 5)) == 33

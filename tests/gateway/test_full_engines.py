@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from gateway.fleet.line import Lines
+from gateway.fleet.room import UNKNOWN
 from tests.support.stack import CHAT, MESSAGES, Stack, open_house, run_stack
 from tests.support.waiting import DEADLINE_S, wait_until
 
@@ -252,6 +253,7 @@ def test_an_engine_of_which_nobody_says_what_it_runs_soon_has_few_that_wait(tmp_
         with run_stack(house, engines=({"max_num_seqs": SLOTS},)) as stack:
             stack.wait_resident("noisy/triage@1.0", "quiet/triage@1.0")
             stack.faults(hang=True)
+            assert lines(stack).room.most[stack.engine.url] == UNKNOWN, "before a look has found anything"
             with clients(stack) as some:
                 noisy = [some.ask("noisy") for _ in range(20)]
                 wait_until("it to be seen", lambda: lines(stack).room.most[stack.engine.url] <= 20 - 9)

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from gateway.engines import managed
 from gateway.fleet import court, loading, proof_slots
 from gateway.fleet.adapter_slots import AdapterSlots
 from gateway.fleet.hub import Hub
@@ -98,6 +99,24 @@ def test_a_version_in_quarantine_is_tried_again_when_a_slot_is_free(
         assert (stack.state()["loads"], stack.state()["waiting"]) == (loads, 0), "it ran beside what has a slot"
         stack.faults(token_ms=0)
         wait_until("it to be proven", lambda: not house.registry.adapters.quarantined())
+
+
+def test_whether_an_engine_is_at_fault_is_found_out_with_a_slot_and_meanwhile_it_loads_for_others(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(managed, "LOAD_PAUSES_S", ())
+    with full(house, monkeypatch) as stack, ThreadPoolExecutor(1) as caller:
+        house.publish("acme/bad")
+        stack.wait_revision()
+        (engine,) = stack.controller.engines
+        stack.faults(fail_next_load=[400])
+        asked = caller.submit(stack.chat, "acme/bad@1.0")
+        wait_until("it to wait for a slot", lambda: stack.worker.slots.waiting == 1)
+        assert stack.state()["waiting"] == 0, "another adapter's proof was sent to the engine"
+        assert not engine.loading.locked()
+        stack.faults(token_ms=0)
+        assert asked.result().json()["error"]["code"] == "model_quarantined"
+        wait_until("its slot to be given back", lambda: vars(stack.worker)["_proofs"]._held == {})
 
 
 async def test_who_has_a_slot_has_it_proven_at_once_whatever_waits_for_one(

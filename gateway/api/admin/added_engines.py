@@ -56,7 +56,7 @@ class AddedEngineDocument(Shape):
     base_digest: str = Field(description="Digest of its base model.")
     platform: Platform = Field(description="Its hardware.")
     places: int = Field(description="Adapters that it can hold: its --max-cpu-loras.")
-    max_num_seqs: int | None = Field(description="Requests that it runs at once; null: 1024.")
+    max_num_seqs: int | None = Field(description="Requests that it runs at once; null: it is found out.")
     prompt_logprobs: bool = Field(description="Whether it survives log-probabilities of prompts.")
     key_variable: str | None = Field(description="Where its key is, if it has one of its own.")
     kind: str = Field(description="What it is.")

@@ -107,7 +107,9 @@ class EngineDocument(Shape):
     )
     boot_s: float | None = Field(description="When its process began, in seconds since the epoch.")
     in_flight: int = Field(description="Requests that workers have on it.")
-    max_num_seqs: int | None = Field(None, description="Requests that it runs at once, as declared; null: 1024.")
+    max_num_seqs: int | None = Field(
+        None, description="Requests that it runs at once, as declared; null: it is found out."
+    )
     line_waiting: int = Field(
         0,
         description="Answers that wait in the gateway until an engine of its base has room, of a request one or as "
