@@ -13,6 +13,7 @@ from gateway.errors import ApiError, NotWanted, Overloaded, Unauthenticated
 from gateway.handoffs import KEY_OVER, Admitted
 from gateway.keeping import Answered, Keeping, KeptAnswer, Status
 from gateway.responses.archive import Archive
+from gateway.responses.recording import Recording
 from gateway.steps.keep import stored, turn_of
 
 FAULT = ApiError("The gateway failed on this request; it is our fault.", code="internal_error")
@@ -33,12 +34,15 @@ async def in_background(
     The request keeps its places and what it holds, as any other does. Raises what `answer` raises, and `NotStored`.
     """
     queued = _without_output(admitted, "queued", None)
+    run = admitted.principal.tenant, queued.id
     try:
         await stored(archive, desk, turn_of(archive, admitted, keeping, queued))
+        if admitted.request.stream:
+            await archive.writer.do(partial(archive.streams.begin, *run))
+            respond.seen_by(Recording(archive.writer, archive.streams, run).take)
     except BaseException:  # who gave up on it may find it stored all the same, and nobody makes it
         _end(archive, admitted, keeping, _without_output(admitted, "cancelled", None))
         raise
-    run = admitted.principal.tenant, queued.id
     with archive.runs.watched(run):
         admitted.call.let_go()
         if not admitted.request.stream:

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from registry.responses.retention import Retention
     from registry.responses.sealing import Keyring
     from registry.responses.store import StoredResponses
+    from registry.responses.streams import ResponseStreams
     from registry.shadows.pair_store import ShadowPairs
     from registry.shadows.store import Shadows
     from registry.splits.skews import SplitSkews
@@ -141,6 +142,7 @@ class Registry:
     shadows: Store[Shadows] = Store("registry.shadows.store", "Shadows")
     spending: Store[SpendingBooks] = Store("registry.limits.spending", "SpendingBooks")
     responses: Store[StoredResponses] = SealingStore("registry.responses.store", "StoredResponses")
+    response_streams: Store[ResponseStreams] = SealingStore("registry.responses.streams", "ResponseStreams")
     conversations: Store[Conversations] = SealingStore("registry.responses.conversations", "Conversations")
     retention: Store[Retention] = SealingStore("registry.responses.retention", "Retention")
     outcomes: Store[Outcomes] = SealingStore("registry.outcomes.store", "Outcomes")

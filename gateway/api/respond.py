@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.api.asgi import Message, Send, WriteNow
 from gateway.api.request_ids import RequestIds
@@ -151,18 +151,16 @@ class Respond:
         """Send a comment, unless one is under way: that client does not read."""
         if self._pinging is None:
             self._pinging = asyncio.get_running_loop().create_task(self._send_ping())
-            self._pinging.add_done_callback(self._pinged)
+            self._pinging.add_done_callback(_say_why_it_failed)
 
     async def _send_ping(self) -> None:
         self.spoke_s = time.monotonic()
-        if not self.started:
-            await self._start(200, SSE, OF_STREAMS)
-        await self._send({"type": "http.response.body", "body": PING, "more_body": True})
-
-    def _pinged(self, ping: asyncio.Task[None]) -> None:
-        self._pinging = None
-        if not ping.cancelled() and ping.exception() is not None:
-            log.error("a stream could not be kept open", exc_info=ping.exception())
+        try:
+            if not self.started:
+                await self._start(200, SSE, OF_STREAMS)
+            await self._send({"type": "http.response.body", "body": PING, "more_body": True})
+        finally:
+            self._pinging = None
 
     async def stop_pings(self) -> None:
         """The stream ends, well or not."""
@@ -185,6 +183,25 @@ class Respond:
         """Answer with a document while the work goes on, of which the client is told nothing more."""
         await self._document(200, [document], [])
         self._send, self._write_now = _told_nothing, _tells_nothing
+
+    def seen_by(self, take: Callable[[bytes, bool], None]) -> None:
+        """Let `take` have the events of its stream as they go out, or would if its client were there, and whether they
+        are the last. An error without a stream has none.
+        """
+        send, write_now = self._send, self._write_now
+
+        async def send_seen(message: Message) -> None:
+            is_told = message["type"] == "http.response.body" and self.status == 200
+            if is_told and (body := message["body"]) is not PING:
+                take(body, not message["more_body"])
+            await send(message)
+
+        def write_seen(chunk: bytes) -> bool:
+            if written := write_now(chunk):
+                take(chunk, False)
+            return written
+
+        self._send, self._write_now = send_seen, write_seen
 
     async def end(self) -> None:
         """The answer is complete and on record."""
@@ -228,6 +245,11 @@ class Respond:
                 "headers": [(b"content-type", content_type), *self._headers, *headers],
             }
         )
+
+
+def _say_why_it_failed(ping: asyncio.Task[None]) -> None:
+    if not ping.cancelled() and ping.exception() is not None:
+        log.error("a stream could not be kept open", exc_info=ping.exception())
 
 
 async def _send_more(send: Send, piece: bytes) -> None:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from gateway.api.dialects.responses.options import include
 from gateway.api.held import HeldDocument, json_of
+from gateway.api.resumed import resumed, starting_after
 from gateway.api.tenants import about, one_in_query, who_asks, whole_number
 from gateway.errors import BadRequest
 from gateway.handoffs import Principal
@@ -26,15 +27,14 @@ def responses_router(house: House) -> APIRouter:
 
     @router.get("/{response_id}")
     async def retrieve_response(response_id: str, request: Request) -> Response:
-        """A response as it was answered, or as far as it is."""
+        """A response as it was answered, or as far as it is; or the stream of one that is made in the background."""
         principal = who_asks(house, request)
         check_include(house, request)
+        after = starting_after(request)
         if request.query_params.get("stream", "false").lower() not in ("false", "0"):
-            raise BadRequest(
-                "A stream cannot be taken up again here. Ask without 'stream' until the response's status is final.",
-                param="stream",
-                code="unsupported_parameter",
-            )
+            return await resumed(house, request, response_id, 0 if after is None else after + 1)
+        if after is not None:
+            raise BadRequest("'starting_after' is of a stream: send 'stream=true' too.", param="starting_after")
         return HeldDocument(
             house, principal, await about(house, principal, "response", response_id, responses.document)
         )

@@ -14,13 +14,15 @@ from registry.db import now_ms
 from registry.responses.conversations import Conversations
 from registry.responses.retention import since_ms
 from registry.responses.store import StoredResponses
+from registry.responses.streams import ResponseStreams
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """Of one process. `responses` and `conversations` block: they are asked through `lookups` and `writer`."""
+    """Of one process. What is the registry's blocks: it is asked through `lookups` and `writer`."""
 
     responses: StoredResponses
+    streams: ResponseStreams
     conversations: Conversations
     lookups: Lookups
     writer: Writer

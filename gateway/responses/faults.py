@@ -10,13 +10,13 @@ from gateway.complaints import Complaint
 from gateway.errors import ApiError, BadRequest, NotThere, Overloaded
 from registry.errors import InvalidInput
 from registry.responses.sealing import Unreadable
-from registry.responses.turns import NoSuchTurn, NotInBackground, StillRunning, TooLong
+from registry.responses.turns import NoSuchTurn, NotInBackground, NotStreamed, StillRunning, TooLong
 
 log = logging.getLogger("switchyard.responses")
 UNREAD = Complaint(log)
 WHY = "It was deleted, is too old, or was never stored ('store': false, or this tenant keeps no responses)."
 RETRY_AFTER_S = 5
-FAULTS = (NoSuchTurn, NotInBackground, StillRunning, TooLong, Unreadable, InvalidInput, SQLAlchemyError)
+FAULTS = (NoSuchTurn, NotInBackground, NotStreamed, StillRunning, TooLong, Unreadable, InvalidInput, SQLAlchemyError)
 """What `said_of` knows."""
 PREVIOUS = "previous_response_id"
 
@@ -28,6 +28,13 @@ def said_of(error: Exception, param: str | None = None) -> ApiError:
     if isinstance(error, NotInBackground):
         return BadRequest(
             "Only a response that was created with 'background': true can be cancelled.", code="not_in_background"
+        )
+    if isinstance(error, NotStreamed):
+        return BadRequest(
+            "Only a response that was created with 'background': true and 'stream': true has a stream that can be "
+            "taken up again. Ask without 'stream' until its status is final.",
+            param="stream",
+            code="not_streamed",
         )
     if isinstance(error, StillRunning):
         text = "It is not complete yet. Wait until its status is 'completed', or cancel it."

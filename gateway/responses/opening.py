@@ -20,4 +20,14 @@ def archive_of(settings: GatewaySettings, registry: Registry, worker_id: str, ru
     runs = Runs(worker_id, responses.going_on)
     quota = Quota(responses.amounts, Most(settings.max_stored_records, settings.max_stored_bytes))
     writer, thoughts = Writer(responses.save, running), Thoughts(registry.keyring)
-    return Archive(responses, registry.conversations, Lookups(), writer, runs, quota, thoughts, settings.response_days)
+    return Archive(
+        responses=responses,
+        streams=registry.response_streams,
+        conversations=registry.conversations,
+        lookups=Lookups(),
+        writer=writer,
+        runs=runs,
+        quota=quota,
+        thoughts=thoughts,
+        default_days=settings.response_days,
+    )

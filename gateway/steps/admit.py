@@ -12,6 +12,8 @@ from gateway.errors import Overloaded, RateLimited
 
 MOST_FILES, MOST_FILES_OF_TENANT = 16, 4
 """Files that come, or go: each holds some megabytes in memory."""
+MOST_RESUMED = 128
+"""Streams that are taken up again, for each of which the database is asked twice a second; of a tenant half."""
 MOST_DOCUMENTS = 128
 """Stored ones that are on their way to clients, each of some megabytes at most; one tenant alone gets half."""
 
@@ -73,8 +75,8 @@ class Admission:
     so half-sent bodies keep out nobody's whole ones. What is kept has `documents` until it is read, so that it can be
     asked for while a tenant's requests have all of its places, and may run in the background. What is made in the
     `background` has a place there too: it goes on for long, and leaves half of the requests' to what somebody waits
-    for. Files are bytes on their way for long, and have their own. `bytes` is what requests and answers in one piece
-    take of memory.
+    for; its stream, when that is taken up again, is among the `resumed`. Files are bytes on their way for long, and
+    have their own. `bytes` is what requests and answers in one piece take of memory.
     """
 
     bytes: BytesInFlight
@@ -83,6 +85,7 @@ class Admission:
     requests: Places
     background: Places
     documents: Places
+    resumed: Places
     uploads: Places
     downloads: Places
 
@@ -97,6 +100,7 @@ class Admission:
                 "responses in the background", max(1, most_requests // 2), max(1, most_requests_of_tenant // 2)
             ),
             documents=Places("unread documents", MOST_DOCUMENTS, MOST_DOCUMENTS),
+            resumed=Places("resumed streams", MOST_RESUMED, MOST_RESUMED),
             uploads=Places("file uploads", MOST_FILES, MOST_FILES_OF_TENANT),
             downloads=Places("file downloads", MOST_FILES, MOST_FILES_OF_TENANT),
         )

@@ -15,7 +15,14 @@ from registry.ledger.rows import CostJump
 from registry.limits.rows import BudgetWarning
 from registry.outcomes.rows import Outcome, OutcomeAmount
 from registry.prices.rows import RetirementNotice
-from registry.responses.rows import BackgroundRun, Conversation, ConversationItem, StoredAmount, StoredResponse
+from registry.responses.rows import (
+    BackgroundRun,
+    Conversation,
+    ConversationItem,
+    ResponseEvents,
+    StoredAmount,
+    StoredResponse,
+)
 from registry.shadows.rows import PairVerdict, Shadow, ShadowPair
 from registry.splits.rows import Split, SplitUnits
 from registry.tenant_files.rows import TenantFile, Upload
@@ -88,6 +95,7 @@ CONTENTS = (
     _rows("items of conversations", ConversationItem),
     _rows("conversations", Conversation),
     _rows("", BackgroundRun),
+    _rows("", ResponseEvents),
     _rows("stored responses", StoredResponse),
     _rows("", StoredAmount),
     _rows("outcomes and feedback", Outcome),

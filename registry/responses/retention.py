@@ -10,9 +10,10 @@ from sqlalchemy import delete, func, or_, select, tuple_
 from registry.days import DAY_MS
 from registry.db import Database, now_ms
 from registry.responses.appending import ABOUT
-from registry.responses.rows import Conversation, ConversationItem, StoredResponse
+from registry.responses.rows import Conversation, ConversationItem, ResponseEvents, StoredResponse
 from registry.responses.sealing import Keyring
 from registry.responses.store import DOCUMENT, TURN
+from registry.responses.streams import place_of
 from registry.tenants.actions import PROGRAM, record_action
 from registry.tenants.rows import Tenant
 from registry.tenants.store import require_tenant
@@ -24,6 +25,7 @@ BATCH = 200
 CONVERSATIONS = 10
 """Likewise, each with all of its items."""
 _RESPONSE, _CONVERSATION, _ITEM, _ENDPOINT = StoredResponse, Conversation, ConversationItem, WebhookEndpointRow
+_EVENTS = ResponseEvents
 
 
 def since_ms(days: int, at_ms: int) -> int:
@@ -95,14 +97,14 @@ class Retention:
     def reseal(self) -> int:
         """Write anew what was not sealed with the first key; how many values. Raises `Unreadable`."""
         return (
-            self._reseal(_RESPONSE, (_RESPONSE.tenant, _RESPONSE.id), {TURN: TURN, DOCUMENT: DOCUMENT})
-            + self._reseal(_CONVERSATION, (_CONVERSATION.tenant, _CONVERSATION.id), {ABOUT: ABOUT})
-            + self._reseal(_ENDPOINT, (_ENDPOINT.tenant, _ENDPOINT.id), {SECRET: SECRET, OLD_SECRET: OLD_SECRET})
-            + self._reseal(_ITEM, (_ITEM.tenant, _ITEM.conversation_id, _ITEM.position), {"item": None})
+            self._reseal(_RESPONSE, (_RESPONSE.tenant, _RESPONSE.id), TURN, DOCUMENT)
+            + self._reseal(_EVENTS, (_EVENTS.tenant, _EVENTS.id, _EVENTS.first), "events")
+            + self._reseal(_CONVERSATION, (_CONVERSATION.tenant, _CONVERSATION.id), ABOUT)
+            + self._reseal(_ENDPOINT, (_ENDPOINT.tenant, _ENDPOINT.id), SECRET, OLD_SECRET)
+            + self._reseal(_ITEM, (_ITEM.tenant, _ITEM.conversation_id, _ITEM.position), "item")
         )
 
-    def _reseal(self, row: Any, key: tuple[Any, ...], columns: dict[str, str | None]) -> int:
-        """`columns`: each with its place behind the row's id; `None`: the place is the conversation's, then the id."""
+    def _reseal(self, row: Any, key: tuple[Any, ...], *columns: str) -> int:
         changed, last = 0, None
         while True:
             query = select(row).order_by(*key).limit(BATCH)
@@ -112,13 +114,20 @@ class Retention:
                 rows = session.scalars(query).all()
                 for one in rows:
                     last = tuple(getattr(one, column.key) for column in key)
-                    for name, place in columns.items():
+                    for name in columns:
                         sealed = getattr(one, name)
                         if not sealed or self._keyring.is_current(sealed):
                             continue
-                        where = (one.conversation_id, one.id) if place is None else (one.id, place)
+                        where = _place(one, name)
                         value = self._keyring.open(sealed, one.tenant, *where)
                         setattr(one, name, self._keyring.seal(value, one.tenant, *where))
                         changed += 1
             if len(rows) < BATCH:
                 return changed
+
+
+def _place(row: Any, column: str) -> tuple[str, ...]:
+    """Where a sealed value is; what has no other name there is called as its column."""
+    if isinstance(row, ConversationItem):
+        return row.conversation_id, row.id
+    return row.id, place_of(row.first) if isinstance(row, ResponseEvents) else column

@@ -1,4 +1,5 @@
-"""What tenants' Responses leave behind: responses, conversations with their items, background runs, and how much it is.
+"""What tenants' Responses leave behind: responses, conversations with their items, runs in the background and their
+streams, and how much it is.
 
 What a client has written, and what a model has answered, is in the sealed columns alone (`registry.responses.sealing`).
 """
@@ -82,12 +83,28 @@ class BackgroundRun(Base):
     """`registry.fleet.rows.Worker.id`."""
 
 
+class ResponseEvents(Base):
+    """Some events, one behind the other, of the stream of a response that is made in the background."""
+
+    __tablename__ = "response_events"
+    __table_args__ = (ForeignKeyConstraint(["tenant", "id"], ["responses.tenant", "responses.id"], ondelete="CASCADE"),)
+    tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
+    id: Mapped[str] = mapped_column(String(ID_CHARS), primary_key=True)
+    first: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """The number of the first of them."""
+    count: Mapped[int]
+    ended: Mapped[bool] = mapped_column(Boolean)
+    """Whether none follows."""
+    events: Mapped[bytes] = mapped_column(LargeBinary)
+    """Sealed: as they went out."""
+
+
 class StoredAmount(Base):
-    """How much is stored of one tenant's; triggers keep it right (migration 0029)."""
+    """How much is stored of one tenant's; triggers keep it right (migrations 0029 and 0061)."""
 
     __tablename__ = "stored_amounts"
     tenant: Mapped[str] = mapped_column(ForeignKey("tenants.name", ondelete="CASCADE"), primary_key=True)
     records: Mapped[int]
     """Responses, conversations, and items of conversations."""
     bytes: Mapped[int]
-    """Of what is sealed in them."""
+    """Of what is sealed in them, and in events of responses."""

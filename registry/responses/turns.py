@@ -89,5 +89,9 @@ class NotInBackground(RegistryError):
     """Only a response that is made in the background can be cancelled."""
 
 
+class NotStreamed(RegistryError):
+    """Only a response that is made in the background, and as a stream, has one that can be taken up again."""
+
+
 class TooLong(RegistryError):
     """What came before a turn is more than can be recalled."""

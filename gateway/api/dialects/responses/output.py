@@ -49,8 +49,8 @@ class Events:
 
     __slots__ = ("number",)
 
-    def __init__(self) -> None:
-        self.number = count().__next__
+    def __init__(self, first: int = 0) -> None:
+        self.number = count(first).__next__
         """The next event's."""
 
     def event(self, kind: bytes, fields: bytes) -> bytes:

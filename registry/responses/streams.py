@@ -1,0 +1,109 @@
+"""Events of the streams of background responses, so that a client takes one up where it has left it.
+
+Whoever makes the response writes them down as they go out, some at a time and in their order; anybody reads them. Their
+places are the numbers that they carry (`sequence_number`), which count from 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from sqlalchemy import delete, func, insert, select
+
+from registry.db import Database
+from registry.responses.rows import ResponseEvents, StoredResponse
+from registry.responses.sealing import Keyring
+from registry.responses.turns import NoSuchTurn, NotStreamed, Status
+
+_ROW, _RESPONSE = ResponseEvents, StoredResponse
+BEGINNING = -1
+"""The place of a row without events, which says that there is a stream."""
+EVENT_END = b"\n\n"
+READ_AT_ONCE = 8
+"""Rows in memory: of as many bytes as their writer takes at once, and the last with a whole response in it."""
+
+
+def place_of(first: int) -> str:
+    """Of a sealed value, behind the response's id."""
+    return f"events{first}"
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """Some of a stream, from where it was asked for."""
+
+    events: bytes
+    """Whole ones, as they went out."""
+    next: int
+    """The number of the one behind them."""
+    ended: bool
+    """Whether none follows."""
+    status: Status
+    """The response's, which may be at its end before its last events are here."""
+
+
+class ResponseStreams:
+    """Of all tenants. `since_ms` as in `StoredResponses`."""
+
+    def __init__(self, db: Database, keyring: Keyring) -> None:
+        self._db = db
+        self._keyring = keyring
+
+    def begin(self, tenant: str, id_: str) -> None:
+        """The response of this id, which is there, has a stream."""
+        with self._db.write() as session:
+            session.add(_ROW(tenant=tenant, id=id_, first=BEGINNING, count=1, ended=False, events=b""))
+
+    def append(self, tenant: str, id_: str, first: int, events: bytes, *, ended: bool) -> None:
+        """Write down whole events from that number on; `ended`: none follows. May be done again, with more of them.
+
+        Of a response that was deleted nothing is written.
+        """
+        of = (_ROW.tenant == tenant, _ROW.id == id_, _ROW.first == first)
+        values = {
+            "tenant": tenant,
+            "id": id_,
+            "first": first,
+            "count": events.count(EVENT_END),
+            "ended": ended,
+            "events": self._keyring.seal(events, tenant, id_, place_of(first)),
+        }
+        there = select(_RESPONSE.id).where(_RESPONSE.tenant == tenant, _RESPONSE.id == id_)
+        with self._db.write() as session:
+            if session.scalar(there.with_for_update(key_share=True)) is not None:
+                session.execute(delete(_ROW).where(*of))
+                session.execute(insert(_ROW).values(values))
+
+    def read(self, tenant: str, id_: str, since_ms: int, wanted: int) -> Streamed:
+        """What is there from the event of this number on, or the first of it.
+
+        Raises `NoSuchTurn`, `NotStreamed`, `Unreadable`.
+        """
+        of = (_ROW.tenant == tenant, _ROW.id == id_)
+        begins = select(func.max(_ROW.first)).where(*of, _ROW.first <= wanted).scalar_subquery()
+        with self._db.read() as session:
+            response = (_RESPONSE.tenant == tenant, _RESPONSE.id == id_, _RESPONSE.created_at_ms >= since_ms)
+            if (status := session.scalar(select(_RESPONSE.status).where(*response))) is None:
+                raise NoSuchTurn("response", id_)
+            rows = session.scalars(
+                select(_ROW).where(*of, _ROW.first >= begins).order_by(_ROW.first).limit(READ_AT_ONCE)
+            ).all()
+        if not rows:
+            raise NotStreamed(f"response {id_} has no stream")
+        pieces, ended = list[bytes](), False
+        for row in rows:
+            if row.first > wanted:  # those before are not written down yet, or never will be
+                break
+            end = row.first + row.count
+            if end > wanted:
+                events = self._keyring.open(row.events, tenant, id_, place_of(row.first))
+                pieces.append(_behind(events, wanted - row.first))
+                wanted = end
+            ended = row.ended
+        return Streamed(b"".join(pieces), wanted, ended, cast("Status", status))
+
+
+def _behind(events: bytes, number: int) -> bytes:
+    """All but so many of the first."""
+    return events.split(EVENT_END, number)[number] if number else events
