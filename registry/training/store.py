@@ -75,6 +75,10 @@ WORKERS_LOST = JobError(
     "out of memory. Try a smaller batch_size or switchyard.training.max_length_tokens, or ask the operator to look at "
     "`switchyard jobs events`.",
 )
+_BEGINS: Mapping[Going, str] = {
+    "queued": "The files are valid. Waiting for a worker to train.",
+    "running": "A worker has begun to train.",
+}
 _DONE: Mapping[Wish, str] = {"cancel": "cancelled", "pause": "paused", "resume": "resumed"}
 _ROW = TrainingJobRow
 
@@ -245,6 +249,7 @@ class TrainingJobs:
                 if status == "running" and row.started_at_ms is None:
                     row.started_at_ms = now_ms()
                 row.status = status
+                add_job_event(session, row, "info", _BEGINS[status])
             detail = facts.pop("detail", None)
             if detail is not None:
                 row.facts = {**row.facts, **detail}

@@ -102,6 +102,7 @@ def test_a_message_that_is_none_is_a_fault_with_its_line(tmp_path: Path, message
         (PAIR.decode().encode("utf-32"), "UTF-16 or UTF-32"),
         (gzip.compress(PAIR, mtime=0), "compressed"),
         (b"PAR1" + bytes(100), "Parquet"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n", "git lfs pull"),
         (bytes(5_000), "save it as UTF-8"),
         (b"", "no row at all"),
         (b"\xef\xbb\xbf", "no row at all"),

@@ -28,10 +28,16 @@ EXACT_DIGITS = 18
 UTF8_BOM = b"\xef\xbb\xbf"
 WIDE = (b"\xff\xfe", b"\xfe\xff", b"{\x00", b"\x00{", b"\x00\x00")
 PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+EACH_LINE = "one JSON object per line"
 FOREIGN = (
-    (WIDE, "is not UTF-8 text but UTF-16 or UTF-32", "save it as UTF-8"),
-    (PACKED, "is compressed", "unpack it"),
-    ((b"PAR1", b"ARROW1"), "is a table of columns (Parquet or Arrow)", "export it as JSONL"),
+    (WIDE, "is not UTF-8 text but UTF-16 or UTF-32", f"save it as UTF-8, {EACH_LINE}"),
+    (PACKED, "is compressed", f"unpack it, {EACH_LINE}"),
+    ((b"PAR1", b"ARROW1"), "is a table of columns (Parquet or Arrow)", f"export it as JSONL, {EACH_LINE}"),
+    (
+        (b"version https://git-lfs",),
+        "is a pointer of Git LFS and not what it stands for",
+        "get that with `git lfs pull`",
+    ),
 )
 """First bytes of files that are no JSONL, what they are, and what to do."""
 
@@ -161,7 +167,7 @@ def foreign_fault(first: bytes) -> Fault | None:
     """What a file is that begins so, if it is no JSONL."""
     for beginnings, what, remedy in FOREIGN:
         if first.startswith(beginnings):
-            return Fault(1, "not_jsonl", f"the file {what}; {remedy}, one JSON object per line")
+            return Fault(1, "not_jsonl", f"the file {what}; {remedy}")
     return None
 
 

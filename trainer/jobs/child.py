@@ -87,6 +87,7 @@ def _validate(assignment: Assignment, folder: JobFolder, watch: ChildWatch) -> N
     from trainer.jobs.recipe_of import recipe_of
     from trainer.making import encode
 
+    watch.stage("checking the rows")
     has_file, entity = folder.heldout.is_file(), assignment.wandb_entity
     text, _ = recipe_of(assignment.order, 1, validation_file=has_file, wandb_entity=entity)
     sets = _sets(folder, text, Path(assignment.base_folder))  # which rows are trained does not hang on how
@@ -96,6 +97,7 @@ def _validate(assignment: Assignment, folder: JobFolder, watch: ChildWatch) -> N
     tell(watch, task.sets.findings)
     _require_rank(task, assignment.most_rank)
     watch.tell(Prepared(text, hyperparameters))
+    watch.stage("encoding the rows")
     rows = encode(task, watch)
     dry = assignment.order.options.get("dry_run") is True
     quote = quoted(task, rows, assignment.prices, watch, dry=dry)
@@ -153,6 +155,7 @@ def _train(assignment: Assignment, folder: JobFolder, watch: ChildWatch) -> None
         assignment, folder, _sets(folder, folder.recipe.read_text(encoding="utf-8"), Path(assignment.base_folder))
     )
     watch.follow(task.recipe.model.training.epochs)
+    watch.stage("encoding the rows")
     rows = encode(task, watch)
     fitted = fit(task, rows, watch)
     judged = judge(fitted, watch)

@@ -48,7 +48,10 @@ def test_what_a_child_says_are_events_metrics_and_checkpoints(shop: Shop) -> Non
     job = shop.order()
     shop.work(VALID, TRAINED)
     events = shop.events(job)
-    assert "2 of 12 rows are held out" in [event.message for event in events]
+    told = [event.message for event in events]
+    assert "2 of 12 rows are held out" in told
+    stages = ["The files are valid. Waiting for a worker to train.", "A worker has begun to train."]
+    assert [message for message in told if message in stages] == stages
     measured = [event for event in events if event.type == "metrics"]
     assert [event.message for event in measured] == ["Step 1/2: training loss=1.00", "Step 2/2: training loss=0.50"]
     assert measured[0].data["train_loss"] == 1.0
