@@ -14,6 +14,9 @@ from gateway.api.fine_tuning.documents import page_document
 from gateway.api.tenants import body_of, may_train, whole_number
 from gateway.errors import BadRequest
 from gateway.house import House
+from gateway.told import told
+from gateway.training.faults import FAULTS, said_of
+from gateway.webhooks.addresses import refuse_undeliverable
 from gateway.webhooks.sender import Undelivered, send_once
 from registry.ids import new_id
 from registry.webhooks.endpoints import EVENT_TYPES, MOST_NAME_CHARS, MOST_URL_CHARS, WebhookEndpoint
@@ -140,6 +143,9 @@ def _fields(house: House, body: Mapping[str, Any]) -> dict[str, Any]:
     for name, most in (("name", MOST_NAME_CHARS), ("url", MOST_URL_CHARS)):
         if body.get(name) is not None:
             found[name] = text(most, least_chars=1)(body[name], name, house.caps)
+    if "url" in found:
+        with told(FAULTS, said_of):
+            refuse_undeliverable(found["url"], house.workshop.destinations.networks)
     if body.get("event_types") is not None:
         kinds = listed(body["event_types"], "event_types", "event types", 64)
         found["event_types"] = [text(64)(kind, f"event_types[{at}]", house.caps) for at, kind in enumerate(kinds)]

@@ -10,6 +10,9 @@ import asyncio
 import socket
 from collections.abc import Collection
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from urllib.parse import urlsplit
+
+from registry.errors import InvalidInput
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -33,6 +36,33 @@ async def allowed_address(host: str, port: int, *, encrypted: bool, networks: Co
     for text in addresses:
         check_address(ip_address(text), encrypted=encrypted, networks=networks)
     return addresses[0]
+
+
+def refuse_undeliverable(url: str, networks: Collection[Network]) -> None:
+    """Refuse what nothing will ever be sent to, whatever its host's name leads to. Raises `InvalidInput`."""
+    try:
+        parts = urlsplit(url)
+        host, encrypted = parts.hostname or "", parts.scheme == "https"
+    except ValueError:  # it is no URL, which the registry says
+        return
+    try:
+        if (address := _address_in(host)) is not None:
+            check_address(address, encrypted=encrypted, networks=networks)
+        elif not encrypted and not networks:
+            raise NotAllowed("it is not https")
+    except NotAllowed as no:
+        raise InvalidInput(
+            f"url is {url[:80]!r}, and nothing would be sent there: {no}; give a public address with https, or let the "
+            "operator allow its network (SWITCHYARD_WEBHOOK_NETWORKS)",
+            param="url",
+        ) from None
+
+
+def _address_in(host: str) -> Address | None:
+    try:
+        return ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
 
 
 def check_address(address: Address, *, encrypted: bool, networks: Collection[Network]) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, aliased
 
 from registry.db import now_ms
 from registry.training.jobs import FINAL, LeaseLost, Wanted, Work
+from registry.training.leases import free, held
 from registry.training.rows import TrainingJobRow
 
 MOST_ATTEMPTS = 5
@@ -28,19 +29,24 @@ def next_number(session: Session, works: Collection[Work]) -> int | None:
     at_ms = now_ms()
     busy = (
         select(_ROW.tenant, func.count().label("jobs"))
-        .where(_ROW.finished_at_ms.is_(None), _ROW.lease_until_ms > at_ms)
+        .where(_ROW.finished_at_ms.is_(None), held(_ROW.lease_until_ms, at_ms))
         .group_by(_ROW.tenant)
         .subquery()
     )
     last = aliased(_ROW)
-    turn = select(func.max(last.taken_at_ms)).where(last.tenant == _ROW.tenant).scalar_subquery()
+    # What was taken later than now was taken before the clock was put back: its tenant does not wait for that to pass.
+    turn = (
+        select(func.max(last.taken_at_ms))
+        .where(last.tenant == _ROW.tenant, last.taken_at_ms <= at_ms)
+        .scalar_subquery()
+    )
     statuses = [status for status, work in WORK_IN.items() if work in works]
     waiting = (
         select(_ROW.number)
         .outerjoin(busy, busy.c.tenant == _ROW.tenant)
         .where(
             _ROW.finished_at_ms.is_(None),
-            _ROW.lease_until_ms <= at_ms,
+            free(at_ms),
             _ROW.pauses.is_(False),
             _ROW.status.in_(statuses),
         )
@@ -58,7 +64,7 @@ def take(session: Session, number: int, worker: str, lease_s: float) -> Training
         .where(
             _ROW.number == number,
             _ROW.finished_at_ms.is_(None),
-            _ROW.lease_until_ms <= at_ms,
+            free(at_ms),
             _ROW.pauses.is_(False),
         )
         .values(worker=worker, lease_until_ms=_until(lease_s), attempts=_ROW.attempts + 1, taken_at_ms=at_ms)

@@ -74,7 +74,7 @@ def _prune(session: Session, tenant: str) -> None:
 def _known(session: Session, order: JobOrder, digest: str) -> TrainingJobRow | None:
     mine = select(_ROW).where(_ROW.tenant == order.tenant)
     if order.idempotency_key is None:
-        soon = _ROW.created_at_ms > now_ms() - SAME_ORDER_MS
+        soon = func.abs(_ROW.created_at_ms - now_ms()) < SAME_ORDER_MS  # earlier, or by a clock that is ahead of ours
         same = mine.where(_ROW.order_digest == digest, _ROW.finished_at_ms.is_(None), soon)
         return session.scalars(same.order_by(_ROW.number).limit(1)).one_or_none()
     known = session.scalars(mine.where(_ROW.idempotency_key == order.idempotency_key)).one_or_none()

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from registry.db import Database
+from registry.training.leases import free, held
 from registry.training.rows import TrainingEvent, TrainingJobRow
 
 HELDOUT_LOSS = "full_valid_loss"
@@ -57,7 +58,7 @@ def _counts(session: Session) -> dict[str, int]:
 
 def _longest_wait_ms(session: Session, at_ms: int) -> int:
     oldest = select(func.min(func.coalesce(_ROW.taken_at_ms, _ROW.created_at_ms))).where(
-        _ROW.finished_at_ms.is_(None), _ROW.pauses.is_(False), _ROW.lease_until_ms <= at_ms
+        _ROW.finished_at_ms.is_(None), _ROW.pauses.is_(False), free(at_ms)
     )
     since_ms = session.scalars(oldest).one()
     return 0 if since_ms is None else max(0, at_ms - since_ms)
@@ -65,7 +66,7 @@ def _longest_wait_ms(session: Session, at_ms: int) -> int:
 
 def _running(session: Session, at_ms: int, most: int) -> tuple[RunningJob, ...]:
     query = select(_ROW.number, _ROW.id, _ROW.tenant, _ROW.ordered["adapter"].as_string()).where(
-        _ROW.finished_at_ms.is_(None), _ROW.status == "running", _ROW.lease_until_ms > at_ms
+        _ROW.finished_at_ms.is_(None), _ROW.status == "running", held(_ROW.lease_until_ms, at_ms)
     )
     found = session.execute(query.order_by(_ROW.number.desc()).limit(most)).all()
     return tuple(

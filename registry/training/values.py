@@ -6,12 +6,13 @@ from typing import Any, cast
 
 from registry.db import now_ms
 from registry.training.jobs import FINAL, JobCheckpoint, JobError, JobEvent, JobOrder, Status, TrainingJob
+from registry.training.leases import held
 from registry.training.rows import TrainingCheckpoint, TrainingEvent, TrainingJobRow
 
 
 def job_of(row: TrainingJobRow) -> TrainingJob:
     """A job as it stands."""
-    held = row.lease_until_ms > now_ms() and row.status not in FINAL
+    is_held = held(row.lease_until_ms, now_ms()) and row.status not in FINAL
     return TrainingJob(
         id=row.id,
         tenant=row.tenant,
@@ -28,7 +29,7 @@ def job_of(row: TrainingJobRow) -> TrainingJob:
         result_files=tuple(row.result_files),
         error=None if row.error is None else JobError(**row.error),
         facts=row.facts,
-        worker=row.worker if held else None,
+        worker=row.worker if is_held else None,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from registry.db import Database
+from registry.training.leases import free
 from registry.training.rows import TrainingJobRow
 
 
@@ -29,7 +30,7 @@ def waiting_jobs(db: Database, at_ms: int, tries: int) -> list[WaitingJob]:
     query = (
         select(row.id, row.tenant, row.status, row.attempts, row.taken_at_ms, row.created_at_ms)
         .where(row.finished_at_ms.is_(None), row.pauses.is_(False))
-        .where((row.lease_until_ms <= at_ms) | (row.attempts >= tries))
+        .where(free(at_ms) | (row.attempts >= tries))
         .order_by(row.number)
     )
     with db.read() as session:

@@ -30,6 +30,10 @@ LOOKED_AT = 512
 """Due deliveries that are looked at when some are taken up: tenants have their turns among these."""
 SWEPT = 1_000
 """Rows that one sweep deletes at most."""
+FURTHEST_MS = 3_900_000
+"""No try is put off for longer: what is due later than so long from now was put off by a clock that has been put back
+since, and is due now.
+"""
 SECRET, OLD_SECRET = "secret", "old_secret"
 TABLE = cast("Table", WebhookDelivery.__table__)
 _ENDPOINTS = cast("Table", WebhookEndpointRow.__table__)
@@ -116,7 +120,8 @@ class Outbox:
         `busy` is how many the caller has of a tenant already: no tenant gets more than `most_of_one`.
         """
         at_ms = now_ms()
-        due = select(_ROW).where(_ROW.delivered_at_ms.is_(None), _ROW.due_at_ms <= at_ms, _ROW.give_up_at_ms > at_ms)
+        is_due = (_ROW.due_at_ms <= at_ms) | (_ROW.due_at_ms > at_ms + FURTHEST_MS)
+        due = select(_ROW).where(_ROW.delivered_at_ms.is_(None), is_due, _ROW.give_up_at_ms > at_ms)
         full = [tenant for tenant, count in busy.items() if count >= most_of_one]
         if full:
             due = due.where(_ROW.tenant.not_in(full))

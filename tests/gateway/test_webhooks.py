@@ -190,10 +190,40 @@ def test_another_tenants_endpoint_is_none_and_a_key_without_the_scope_gets_nothi
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:9/x",
+        "http://hooks.example.com/",
+        "https://127.0.0.1:9/x",
+        "https://169.254.169.254/latest",
+        "https://[::1]/",
+        "https://[fe80::1%25eth0]/",
+        "https://[::ffff:10.0.0.1]/",
+    ],
+)
+def test_an_address_that_nothing_would_be_sent_to_is_refused_when_it_is_made_or_changed(
+    url: str, client: OpenAI, stack: Stack
+) -> None:
+    order = {"tenant": "acme", "url": url, "actor": "ada"}
+    answer = stack.http.post(f"{stack.url}/admin/v1/webhooks", json=order, headers=stack.operator)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "url")
+    good = client.webhooks.create(name="good", url="https://hooks.example.com/", event_types=TYPES)
+    for refuses in (
+        lambda: client.webhooks.create(name="sly", url=url, event_types=TYPES),
+        lambda: client.webhooks.update(good.id, url=url),
+    ):
+        with pytest.raises(openai.BadRequestError, match="SWITCHYARD_WEBHOOK_NETWORKS") as refused:
+            refuses()
+        assert refused.value.param == "url"
+    assert client.webhooks.retrieve(good.id).url == "https://hooks.example.com/"
+    client.webhooks.delete(good.id)
+
+
+@pytest.mark.parametrize(
     "url", ["http://127.0.0.1:9/x", "https://127.0.0.1:9/x", "https://localhost:9/", "https://[::1]/"]
 )
-def test_a_private_host_is_never_asked(url: str, client: OpenAI, stack: Stack) -> None:
-    endpoint = client.webhooks.create(name="sly", url=url, event_types=TYPES)
+def test_a_private_host_is_never_asked_whoever_let_it_be_made(url: str, client: OpenAI, stack: Stack) -> None:
+    endpoint, _ = stack.house.registry.webhooks.create("acme", "sly", url, TYPES)
     with pytest.raises(openai.BadRequestError, match="its address is not a public one") as refused:
         client.webhooks.test(endpoint.id, event_type=TYPES[0])
     assert refused.value.code == "webhook_not_delivered"

@@ -6,15 +6,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from registry.days import DAY_MS
+from registry.db import now_ms
 from registry.errors import InvalidInput, NotFound
 from registry.names import parse_ref
 from registry.service import Registry
-from registry.training import keeping
+from registry.training import claiming, keeping, ordering
 from registry.training.claiming import MOST_ATTEMPTS
 from registry.training.jobs import JobError, LeaseLost, Publication, adapter_name
 from registry.training.store import TrainingJobs
+from registry.training.waiting import waiting_jobs
 from tests.registry.conftest import Shop
 from tests.support.training_parts import LONG_S, OVER_S, messages, ordered, running
+
+YEAR_MS = 365 * DAY_MS
 
 
 @pytest.fixture
@@ -37,6 +42,36 @@ def test_validating_and_training_are_taken_up_apart(jobs: TrainingJobs) -> None:
     claim = jobs.claim("checker", LONG_S, ["validate"])
     assert claim is not None
     assert claim.job.id == second.id
+
+
+def test_a_job_of_a_worker_that_died_before_the_clock_was_put_back_is_taken_over_and_its_tenant_has_its_turn(
+    jobs: TrainingJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as ahead:
+        for module in (claiming, ordering):
+            ahead.setattr(module, "now_ms", lambda: now_ms() + YEAR_MS)
+        lost = running(jobs)
+        assert jobs.claim("w-2", LONG_S) is None
+    assert jobs.get("acme", lost.id).worker is None
+    assert [one.id for one in waiting_jobs(jobs._db, now_ms(), MOST_ATTEMPTS)] == [lost.id]
+    jobs.create(ordered("globex"))
+    claim = jobs.claim("w-2", LONG_S)
+    assert claim is not None
+    assert claim.job.id == lost.id
+    assert jobs.claim("w-3", LONG_S, ["train"]) is None
+    with pytest.raises(LeaseLost):
+        jobs.renew(lost.id, "w-1", LONG_S)
+
+
+def test_an_order_of_before_the_clock_was_put_back_is_not_the_same_as_one_of_now(
+    jobs: TrainingJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as ahead:
+        ahead.setattr(ordering, "now_ms", lambda: now_ms() + YEAR_MS)
+        first = jobs.create(ordered())
+    second = jobs.create(ordered())
+    assert second.id not in (first.id, None)
+    assert jobs.create(ordered()).id == second.id
 
 
 def test_the_tenant_with_the_fewest_jobs_at_work_is_next_and_then_the_oldest(jobs: TrainingJobs) -> None:

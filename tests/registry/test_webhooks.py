@@ -9,10 +9,13 @@ import orjson
 import pytest
 from openai import OpenAI
 
+from registry.days import DAY_MS
+from registry.db import now_ms
 from registry.errors import InvalidInput, NotFound
 from registry.responses.sealing import Keyring
 from registry.service import Registry
 from registry.webhooks import endpoints
+from registry.webhooks import outbox as outbox_module
 from registry.webhooks.endpoints import EVENT_TYPES, NoSuchEndpoint, WebhookEndpoint, WebhookEndpoints
 from registry.webhooks.outbox import Delivery, Outbox, add_event
 from registry.webhooks.signing import new_secret, signed_headers
@@ -21,7 +24,7 @@ from tests.support.training_parts import running
 
 SUCCEEDED, FAILED, CANCELLED, *_ = EVENT_TYPES
 URL = "https://hooks.example.com/x"
-LEASE_MS = 60_000
+LEASE_MS, YEAR_MS = 60_000, 365 * DAY_MS
 
 
 @pytest.fixture
@@ -113,6 +116,19 @@ def test_what_was_taken_up_by_one_that_died_is_due_again_when_its_lease_ends(
     make(hooks)
     happens(registry, "acme")
     assert len(taken(registry.outbox, lease_ms=0)) == 1
+    assert [one.attempts for one in taken(registry.outbox)] == [2]
+    assert taken(registry.outbox) == []
+
+
+def test_what_was_put_off_before_the_clock_was_put_back_is_tried_now(
+    hooks: WebhookEndpoints, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(hooks)
+    with monkeypatch.context() as ahead:
+        ahead.setattr(outbox_module, "now_ms", lambda: now_ms() + YEAR_MS)
+        happens(registry, "acme")
+        (delivery,) = taken(registry.outbox)
+        registry.outbox.settle(delivery, "status 500", wait_ms=LEASE_MS)
     assert [one.attempts for one in taken(registry.outbox)] == [2]
     assert taken(registry.outbox) == []
 

@@ -13,6 +13,7 @@ from registry.errors import InvalidInput
 from registry.listed import Names, listed
 from registry.money import dollars_to_nano
 from registry.settings import RegistrySettings
+from registry.training.leases import MOST_LEASE_S
 from telemetry.settings import TelemetrySettings
 
 
@@ -37,7 +38,10 @@ class TrainerSettings(RegistrySettings, TelemetrySettings):
         default=10, ge=0, le=19, description="How much a training yields to other processes; 19 is most."
     )
     trainer_lease_s: float = Field(
-        default=60.0, ge=3, le=3600, description="After so long without a word of a worker another one takes its job."
+        default=60.0,
+        ge=3,
+        le=MOST_LEASE_S,
+        description="After so long without a word of a worker another one takes its job.",
     )
     trainer_checkpoint_s: float = Field(
         default=60.0, ge=1, le=86_400, description="Pause between two checkpoints of a training."

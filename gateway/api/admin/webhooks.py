@@ -10,6 +10,7 @@ from pydantic import Field
 
 from gateway.api.admin.office import Office, one_page
 from gateway.api.admin.shapes import Actor, After, Limit, Next, Order, Shape
+from gateway.webhooks.addresses import refuse_undeliverable
 from registry.webhooks.endpoints import EVENT_TYPES
 
 EndpointId = Annotated[str, Path(max_length=40, description="we-….")]
@@ -78,6 +79,7 @@ def add_webhooks(router: APIRouter, office: Office) -> None:
     @router.post("/webhooks", status_code=201)
     def create_webhook(order: NewWebhookOrder) -> WebhookSecretDocument:
         """Add an address."""
+        refuse_undeliverable(order.url, office.house.workshop.destinations.networks)
         endpoint, secret = webhooks.create(order.tenant, order.name, order.url, order.event_types, operator=order.actor)
         return WebhookSecretDocument(endpoint=WebhookDocument.model_validate(endpoint), secret=secret)
 
