@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,16 @@ def templates(*more: Path) -> Environment:
         undefined=StrictUndefined,
     )
     environment.filters.update(figures.FILTERS)
-    environment.filters.update(columns=columns, ticked=ticked)
+    environment.filters.update(columns=columns, goal=goal, ticked=ticked)
     helpers: tuple[Callable[..., Any], ...] = (asset, icon, charts.gauge, charts.spark)
     environment.globals.update({one.__name__: one for one in helpers})
     return environment
+
+
+def goal(swap: Mapping[str, Any]) -> str:
+    """Where the traffic of a swap goes: a version, or several with their parts."""
+    arms = [(arm["version"].partition("@")[2] or arm["version"], arm["weight"]) for arm in swap["arms"]]
+    return arms[0][0] if len(arms) == 1 else ", ".join(f"{name} {weight / 100:g} %" for name, weight in arms)
 
 
 def ticked(text: object) -> Markup:

@@ -36,8 +36,8 @@ def plotted(points: Sequence[Point], width: int, height: int, zero: float = 0.0)
         at = zero if row == zero_row else high - row * step
         label = f"{at:+.3g}" if row in (0, height - 1, zero_row) else ""
         yield f"{label:>{LABEL_CHARS}} │{cells}".rstrip()
-    left, right = f"{shown[0].units} units", f"{shown[-1].units}"
-    yield f"{'':>{LABEL_CHARS}} └{left}{right:>{max(len(right) + 1, len(shown) - len(left))}}"
+    left, right = f"{shown[0].units} units", f"{shown[-1].units}" if len(shown) > 1 else ""
+    yield f"{'':>{LABEL_CHARS}} └{left}{right:>{max(len(right) + 1, len(shown) - len(left))}}".rstrip()
 
 
 def _cell(point: Point, top: float, bottom: float, is_zero: bool) -> str:

@@ -44,6 +44,17 @@ def test_packages_import_only_what_the_contracts_allow() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_no_file_is_empty_but_what_makes_a_package() -> None:
+    """A redirection that went wrong leaves one, and nobody asks whose it is."""
+    folders = ("dashboard", "deploy", "docs", "examples", "gateway", "loadtest", "registry", "requirements")
+    files = [
+        *(path for path in ROOT.iterdir() if path.suffix != ".log"),
+        *(p for one in folders for p in (ROOT / one).rglob("*")),
+    ]
+    empty = {path.name for path in files if path.is_file() and path.stat().st_size == 0}
+    assert empty <= {"__init__.py", "py.typed"}
+
+
 def test_what_is_vllms_own_stands_in_its_folder_and_is_reached_by_its_kind() -> None:
     """Its URLs, metrics and words; who starts one, or asks about one before there is a fleet, names it."""
     folder = ROOT / "gateway" / "engines" / "vllm"

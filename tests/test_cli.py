@@ -105,7 +105,7 @@ def test_rollback_and_history_tell_who_moved_what_and_why(shop: Run) -> None:
     assert "acme/triage@production → acme/triage@1.0: done" in shop("adapters", "rollback", "acme/triage").out
     why_not = "acme/triage@production has no earlier version to go back to"
     shown = shop("adapters", "show", "acme/triage", "--json").document
-    assert shown["ways_back"] == {"production": {"back_to": None, "why_not": why_not}}
+    assert shown["ways_back"] == {"production": {"back_to": None, "why_not": why_not, "held": None}}
     moves = shop("adapters", "history", "acme/triage", "--json").document["moves"]
     assert [(move["from_version"], move["to_version"], move["reason"]) for move in moves] == [
         (None, "acme/triage@1.0", ""),

@@ -122,7 +122,7 @@ def test_decisions_are_made_again_from_the_database_and_from_a_file(
     same = "acme/triage:experiment-1: 2 of 2 decisions of the controller come out the same, bit for bit\n"
     assert done("experiments", "replay", "acme/triage").out == same
     file = tmp_path / "log.jsonl"
-    done("experiments", "decisions", "1", "--export", file)
+    assert f"the log is in {file}" in done("experiments", "decisions", "1", "--export", file).err
     assert done("experiments", "replay", "--file", file).out == same
     assert done("experiments", "replay", "--file", file, "--json").document["same"] is True
 

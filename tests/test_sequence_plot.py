@@ -28,3 +28,4 @@ def test_it_fits_and_shows_band_estimate_and_zero() -> None:
 def test_a_few_points_and_one_that_does_not_move_are_shown() -> None:
     assert any(MIDDLE in line for line in plotted([Point(5, 0.0, 0.0, 0.0)], width=40, height=8))
     assert list(plotted([], width=40, height=8)) == []
+    assert list(plotted([Point(205, -0.9, -1.0, -0.8)], width=40, height=8))[-1].strip() == "└205 units"

@@ -216,9 +216,9 @@ def _lines(document: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
     """Names and values of a document, each with its path."""
     found: list[tuple[str, str]] = []
     for name, value in document.items():
-        path = f"{prefix}{TERMS.get(name) or name.replace('_', ' ')}"
+        path = f"{prefix}{TERMS.get(name) or (name.replace('_', ' ') if name.isidentifier() else name)}"
         if isinstance(value, Mapping):
-            found += _lines(value, f"{path}.")
+            found += _lines(value, f"{path} › ")
         elif isinstance(value, list) and any(isinstance(one, Mapping | list) for one in value):
             found.append((path, f"{len(value)} entries"))
         elif isinstance(value, list):

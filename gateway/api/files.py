@@ -24,6 +24,7 @@ from registry.tenant_files.infos import PURPOSES, RESULTS, FileInfo, NoSuchFile,
 
 MOST_LISTED = 10_000
 LEAST_EXPIRY_S, MOST_EXPIRY_S = 3_600, 2_592_000
+MOST_DIGITS = 12
 ANCHOR, SECONDS = "expires_after[anchor]", "expires_after[seconds]"
 ACCEPTED = tuple(one for one in PURPOSES if one != RESULTS)
 UNUSED = {
@@ -175,7 +176,12 @@ def checked_expiry(anchor: str | None, seconds: str | None) -> int | None:
             f"'{ANCHOR}' must be 'created_at', not '{(anchor or '')[:40]}'.", param=ANCHOR, code="invalid_value"
         )
     given = seconds or ""
-    if not (given.isascii() and given.isdigit() and LEAST_EXPIRY_S <= int(given[:12]) <= MOST_EXPIRY_S):
+    if not (
+        given.isascii()
+        and given.isdigit()
+        and len(given) <= MOST_DIGITS
+        and LEAST_EXPIRY_S <= int(given) <= MOST_EXPIRY_S
+    ):
         raise BadRequest(
             f"'{SECONDS}' must be a whole number from {LEAST_EXPIRY_S} to {MOST_EXPIRY_S}, not '{given[:40]}'.",
             param=SECONDS,

@@ -50,7 +50,7 @@ def said_of(error: Exception) -> ApiError:
         return BadRequest(f"{error.message}.", param=error.param, code="invalid_value")
     FAILED.report("fine-tuning jobs or webhooks cannot be read", error)
     return Overloaded(
-        "Fine-tuning jobs cannot be read or changed now. Try again.",
+        "Fine-tuning jobs and webhooks cannot be read or changed now. Try again.",
         code="jobs_unavailable",
         retry_after_s=RETRY_AFTER_S,
     )

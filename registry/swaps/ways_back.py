@@ -46,6 +46,8 @@ class WayBackInfo:
 
     back_to: str | None
     why_not: str | None
+    held: str | None = None
+    """What keeps a promote from beginning too: an experiment, or another swap."""
 
 
 def ways_back_of(session: Session, adapter: Adapter) -> dict[str, WayBackInfo]:
@@ -58,6 +60,9 @@ def _info(session: Session, adapter: Adapter, alias: str) -> WayBackInfo:
     try:
         refuse_while_running(session, adapter, alias)
         refuse_while_swapped(session, adapter, alias)
+    except RegistryError as refused:
+        return WayBackInfo(None, refused.message, held=refused.message)
+    try:
         return WayBackInfo(name_of(session, adapter, way_back(session, adapter, alias).version.id), None)
     except RegistryError as refused:
         return WayBackInfo(None, refused.message)

@@ -134,6 +134,7 @@ def decisions(
         info = registry.experiments.find(experiment)
         if export_file is not None:
             write_export(registry, str(info.id), export_file)
+            say(f"the log is in {export_file}", err=True)
         log = registry.experiments.decisions(info.id)
         faults = registry.experiments.faults(info.id)
     if json_output:

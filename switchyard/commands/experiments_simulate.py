@@ -47,8 +47,8 @@ def simulate(
         print_json({"units_a_day": rate, "traffic": past, "left_out": question.left_out, "runs": found})
         return
     say(
-        f"traffic of the last 7 days: {past.requests} requests of {past.units} {plan.counted}s; "
-        f"{rate:,.0f} {plan.counted}s a day"
+        f"traffic of the last 7 days: {_many(past.requests, 'request')} of {_many(past.units, plan.counted)}; "
+        f"{_many(round(rate), plan.counted)} a day"
         + ("" if past.exact else " (requests are taken for units: nothing split them yet)")
     )
     if question.left_out:
@@ -58,8 +58,13 @@ def simulate(
 
 def _told(found: Mapping[str, Any], counted: str) -> str:
     shares = (
-        f"wins in {found['won']:.0%}, is rolled back in {found['harmed']:.0%}, undecided in {found['undecided']:.0%}"
+        f"wins in {100 * found['won']:.0f} %, is rolled back in {100 * found['harmed']:.0f} %, "
+        f"undecided in {100 * found['undecided']:.0f} %"
     )
     (middle, most), units = found["days"], found["units"][0]
-    days = f"{middle:.3g} days ({units} {counted}s) in the middle, {most:.3g} in nine of ten"
-    return f"{shares} of {found['runs']} runs; {days}; {found['treated'][0]} {counted}s meet it"
+    days = f"half of them end within {middle:.3g} days ({_many(units, counted)}), nine of ten within {most:.3g}"
+    return f"{shares} of {found['runs']} runs; {days}; a treatment is met by {_many(found['treated'][0], counted)}"
+
+
+def _many(number: int, counted: str) -> str:
+    return f"{number:,} {counted}{'' if number == 1 else 's'}"

@@ -62,7 +62,14 @@ def rotate_key(
     with open_registry() as registry:
         key = registry.tenants.rotate_key(key_id, keep_old_s=keep_old * 3_600, actor=actor())
         registry.wait_until_served()
+        old = next(one for one in registry.tenants.list_keys(key.tenant) if one.id == key_id)
     _show_once(key, json_output)
+    if not json_output:
+        say(
+            f"The old key {key_id} works until {when(old.expires_at_ms)}."
+            if keep_old
+            else f"The old key {key_id} is revoked."
+        )
 
 
 def _show_once(key: NewKey, json_output: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from dashboard.pages.adapters import swap_chart
+from dashboard.pages.adapters import _lines, swap_chart
 from dashboard.sessions import Person
 from gateway.admin_key import admin_key
 from tests.support.dashboard_parts import Visitor, dashboard_of, seen
@@ -68,6 +68,9 @@ def test_an_adapter_says_why_it_takes_no_traffic_and_what_to_do(visitor: Visitor
 def test_a_version_shows_its_lineage_and_what_would_evaluate_it(visitor: Visitor) -> None:
     text = seen(visitor.page(f"{HOME}/versions/1.0"))
     assert "source test" in text
+    assert dict(_lines({"masking_receipt": {"stops": {"<|im_end|>": 4}}})) == {
+        "masking receipt › stops › <|im_end|>": "4"
+    }
     assert "rank" in text
     assert "switchyard evaluate acme/triage@1.0" in text
     assert "There is no version 9.9" in seen(visitor.page(f"{HOME}/versions/9.9"))

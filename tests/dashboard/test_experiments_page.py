@@ -105,6 +105,24 @@ def test_experiments_are_listed_with_their_state_and_those_that_ended_can_be_lef
     assert f"number {draft.id} stopped" in seen(operator.page("/experiments"))
 
 
+def test_while_one_runs_its_adapters_page_offers_no_promotion_and_tells_the_shares_of_its_swaps(
+    operator: Visitor, stack: Stack, draft: ExperimentInfo
+) -> None:
+    home = "/adapters/acme/triage"
+    assert f"{home}/promote" in operator.page(home)
+    stack.house.registry.experiments.decide(draft.id, Decision("start", "go"))
+    swap = settled(stack, draft.id).swap_id
+
+    def held() -> str | None:
+        page = operator.page(home)
+        return None if f"{home}/promote" in page else page
+
+    page = wait_until("the page to know of it", held)
+    assert f"No promotion and no rollback: experiment {draft.id}" in seen(page)
+    assert "production split: 1.0 99 %, 1.1 1 %" in seen(page)
+    assert "production to 1.0 99 %, 1.1 1 %" in seen(operator.page(f"{home}/swaps/{swap}"))
+
+
 def test_a_person_begins_pauses_resumes_and_stops_one_on_what_the_page_showed(
     operator: Visitor, stack: Stack, draft: ExperimentInfo
 ) -> None:

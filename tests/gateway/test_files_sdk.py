@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -72,8 +73,8 @@ def test_a_file_goes_when_it_was_to_go(client: OpenAI) -> None:
     client.files.delete(file.id)
 
 
-@pytest.mark.parametrize("seconds", [3599, 2_592_001])
-def test_a_file_goes_no_sooner_than_in_an_hour_and_no_later_than_in_30_days(client: OpenAI, seconds: int) -> None:
+@pytest.mark.parametrize("seconds", [3599, 2_592_001, "000000003600999", "9" * 4_000, "٣٦٠٠"])
+def test_a_file_goes_no_sooner_than_in_an_hour_and_no_later_than_in_30_days(client: OpenAI, seconds: Any) -> None:
     with pytest.raises(openai.BadRequestError, match="from 3600 to 2592000") as refused:
         client.files.create(file=ROW, purpose="evals", expires_after={"anchor": "created_at", "seconds": seconds})
     assert refused.value.param == "expires_after[seconds]"

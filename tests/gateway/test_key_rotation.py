@@ -71,5 +71,8 @@ def test_the_command_rotates_and_shows_when_the_old_key_ends(run: Run) -> None:
     assert new["secret"] != old["secret"]
     listed = {one["id"]: one for one in run("keys", "list", "--json").document}
     assert listed[old["id"]]["expires_at_ms"] < listed[new["id"]]["expires_at_ms"] == 32_472_144_000_000
-    assert run("keys", "rotate", old["id"]).out.startswith("sk-")
+    said = run("keys", "rotate", new["id"], "--keep-old", "24").out
+    assert said.startswith("sk-")
+    assert f"The old key {new['id']} works until " in said
+    assert f"The old key {old['id']} is revoked." in run("keys", "rotate", old["id"]).out
     assert run("keys", "rotate", old["id"]).status == 1

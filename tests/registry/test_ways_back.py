@@ -77,4 +77,6 @@ def test_there_is_none_while_a_swap_or_an_experiment_of_the_alias_goes_on(shop: 
     shop.registry.swaps.flip(swap.id)
     shop.registry.swaps.advance(swap.id, DONE)
     running = begun(shop, "1.1")
-    assert f"`switchyard experiments stop {running.id}` ends it first" in str(way_back(shop).why_not)
+    held = way_back(shop)
+    assert f"`switchyard experiments stop {running.id}` ends it first" in str(held.why_not)
+    assert held.held == held.why_not

@@ -33,6 +33,10 @@ class AliasDocument(Shape):
         "the version before. Null: a rollback would be refused."
     )
     why_not_back: str | None = Field(description="Why a rollback would be refused; null where it would not.")
+    why_not_moved: str | None = Field(
+        description="What else decides on its traffic, or is under way: while it is, neither a rollback nor a promote "
+        "begins. Null: nothing."
+    )
 
 
 class AliasesDocument(Shape):
@@ -87,7 +91,7 @@ def add_aliases(router: APIRouter, office: Office) -> None:
 
 
 def _alias(info: AliasInfo, back: WayBackInfo) -> AliasDocument:
-    return AliasDocument(**asdict(info), back_to=back.back_to, why_not_back=back.why_not)
+    return AliasDocument(**asdict(info), back_to=back.back_to, why_not_back=back.why_not, why_not_moved=back.held)
 
 
 def ref_of(tenant: str, adapter: str) -> AdapterRef:

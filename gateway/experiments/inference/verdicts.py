@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from gateway.experiments.inference.means import LEAST_UNITS
 from gateway.experiments.inference.values import Interval, finite
 from registry.verdicts import Word
 
@@ -43,7 +44,7 @@ def verdict(interval: Interval, measure: Measure, alpha: float, arm: str = "B") 
     if low > 0 or high < 0:
         word: Word = "better" if low > 0 else "worse"
     elif not math.isfinite(high - low):
-        word, text = "too_few_units", f"too few units yet to compare {arm}"
+        word, text = "too_few_units", f"too few units yet to compare {arm}: it takes {LEAST_UNITS} of both arms"
     elif measure.margin > 0 and low > -measure.margin:
         word, text = "non_inferior", f"{text}: not worse by more than {_amount(measure.margin, measure.unit)}"
     else:

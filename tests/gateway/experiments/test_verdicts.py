@@ -32,7 +32,7 @@ NOTHING = Interval(0.0, -math.inf, math.inf)
             "non_inferior",
             "B is between 0.9 points worse and 3.4 points better (95 %, any time): not worse by more than 1 point",
         ),
-        (NOTHING, ACCEPTED, "too_few_units", "too few units yet to compare B"),
+        (NOTHING, ACCEPTED, "too_few_units", "too few units yet to compare B: it takes 200 of both arms"),
     ],
 )
 def test_a_comparison_is_told_in_the_unit_of_its_measure(
