@@ -32,6 +32,7 @@ def trainer(
     """Take fine-tuning jobs, one to check and one to train at a time; Ctrl-C and SIGTERM save what trains."""
     from gateway.settings import GatewaySettings
     from registry.service import Registry
+    from registry.words import many
     from telemetry.logs import log_to_stderr
     from telemetry.tracing import tracing_of
     from trainer.jobs.settings import TrainerSettings
@@ -55,7 +56,7 @@ def trainer(
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, stop)
         place = f", on Ray at {settings.trainer_ray_address}" if settings.trainer_executor == "ray" else ""
-        log.info("trainer: %d threads%s, state in %s", settings.threads, place, settings.state_dir)
+        log.info("trainer: %s%s, state in %s", many(settings.threads, "thread"), place, settings.state_dir)
         try:
             worker.run(until_idle=once)
         finally:

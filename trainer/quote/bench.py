@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.training.sections import TrackingSection
+from registry.words import many
 from trainer.errors import TrainingRefused
 from trainer.methods.rows import Row
 from trainer.quote.facts import Bench, row_tokens
@@ -108,7 +109,7 @@ def _device() -> tuple[str, int | None, int | None]:
     if torch.cuda.is_available():
         name = torch.cuda.get_device_name(0)
         return f"cuda: {name}", torch.cuda.get_device_properties(0).total_memory, peak_bytes()
-    return f"cpu: {torch.get_num_threads()} threads", memory_of_machine(), peak_bytes()
+    return f"cpu: {many(torch.get_num_threads(), 'thread')}", memory_of_machine(), peak_bytes()
 
 
 def peak_bytes() -> int:
