@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from math import exp
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -20,6 +21,10 @@ FINAL = ("succeeded", "failed", "cancelled")
 LOOK_S = 1.0
 """Between two looks for what is new."""
 PAGE = 100
+LEAST_POINTS = 10
+LOSSES = {"train_loss": "training loss", "valid_loss": "held-out loss"}
+MOST_LOSS = 700.0
+"""Beyond it a perplexity is no number."""
 
 jobs = typer.Typer(add_completion=False, no_args_is_help=True, help="List, follow and steer fine-tuning jobs.")
 
@@ -66,16 +71,38 @@ def show(job_id: str = JobId, url: str | None = UrlOption, json_output: bool = J
 
     with admin_client(url) as admin:
         job = admin.get(f"/jobs/{job_id}")
+        reached = _reached(admin.get(f"/jobs/{job_id}/curve", points=LEAST_POINTS))
     if json_output:
-        print_json(job)
+        print_json({**job, "reached": reached})
         return
     say(f"{job['id']} of {job['tenant']}: {job['status']}")
     if job["error"] is not None:
         say(f"{job['error']['code']}: {job['error']['message']}")
-    print_table(("FIELD", "VALUE"), list(_fields(job)))
+    print_table(("FIELD", "VALUE"), list(_fields(job, reached)))
 
 
-def _fields(job: Mapping[str, Any]) -> Sequence[tuple[str, object]]:
+def _reached(curve: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The newest step, and each loss as it was measured last; None before the first one."""
+    if not curve["steps"]:
+        return None
+    newest = {name: [value for value in curve["values"].get(name, ()) if value is not None] for name in LOSSES}
+    losses = {name: values[-1] if values else None for name, values in newest.items()}
+    return {"step": curve["steps"][-1], "total_steps": curve["total_steps"], **losses}
+
+
+def _told(reached: Mapping[str, Any] | None) -> Sequence[tuple[str, object]]:
+    """How far a training is, and how well."""
+    if reached is None:
+        return [("step", None)]
+    losses = [(said, reached[name]) for name, said in LOSSES.items() if reached[name] is not None]
+    of = "" if reached["total_steps"] is None else f" of {reached['total_steps']:,}"
+    return [
+        ("step", f"{reached['step']:,}{of}"),
+        *((said, f"{loss:.3f} (perplexity {exp(min(loss, MOST_LOSS)):.4g})") for said, loss in losses),
+    ]
+
+
+def _fields(job: Mapping[str, Any], reached: Mapping[str, Any] | None) -> Sequence[tuple[str, object]]:
     """What there is to say, one line each."""
     settings = {**job["hyperparameters"], **job["options"]}
     return [
@@ -90,6 +117,7 @@ def _fields(job: Mapping[str, Any]) -> Sequence[tuple[str, object]]:
         ("started", when(job["started_at_ms"])),
         ("ended", when(job["finished_at_ms"])),
         ("thought to end", when(job["estimated_finish_ms"])),
+        *_told(reached),
         ("worker", job["worker"]),
         ("trained tokens", job["trained_tokens"]),
         ("fine-tuned model", job["fine_tuned_model"]),

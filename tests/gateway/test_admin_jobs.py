@@ -140,6 +140,11 @@ def test_jobs_are_listed_and_shown(stack: Stack, worker: FakeWorker, command: Ru
     assert "invalid_training_file: line 3 has \\x1b[31mno answer" in shown
     assert str(done.fine_tuned_model) in command("jobs", "show", first.id).out
     assert command("jobs", "show", first.id, "--json").document["hyperparameters"] == {"n_epochs": 3}
+    told = " ".join(command("jobs", "show", first.id).out.split())
+    assert "step 2 training loss 1.000 (perplexity 2.718) held-out loss 1.250 (perplexity 3.49)" in told
+    reached = {"step": 2, "total_steps": None, "train_loss": 1.0, "valid_loss": 1.25}
+    assert command("jobs", "show", first.id, "--json").document["reached"] == reached
+    assert command("jobs", "show", failed.id, "--json").document["reached"] is None
 
 
 def test_jobs_are_steered_from_the_command_line(stack: Stack, worker: FakeWorker, command: Run) -> None:
