@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from tests.support import forked_starts
 from tests.support.forked_starts import SERVERS, ForkServers
 from tests.support.program import running
 from tests.support.supervised import wait_gone
-from tests.support.waiting import DEADLINE_S
+from tests.support.waiting import DEADLINE_S, wait_until
+from trainer.jobs.executors import LocalExecutor
+from trainer.jobs.folder import JobFolder
 
 TELLS = """
 import gc, json, os, signal, sys, threading
@@ -57,9 +60,22 @@ from pathlib import Path
 from gateway.serving.children import start
 from tests.support.forked_starts import SERVERS, Started
 from tests.support.program import running
+from trainer.jobs.executors import LocalExecutor
+from trainer.jobs.folder import JobFolder
 subprocess.Popen, SERVERS.rest = Started, False
-print(start(running("import time; time.sleep(60)"), os.environ, Path(sys.argv[1])).pid, flush=True)
+code, log = "import time; time.sleep(60)", Path(sys.argv[1])
+print({starts}, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
+"""
+CHILDREN = {
+    "gateway": "start(running(code), os.environ, log).pid",
+    "trainer": "LocalExecutor(1, 0, ('tests.support.program', code)).start(JobFolder(log.parent))._process.pid",
+}
+CHILD = """
+import ctypes
+signal = ctypes.c_int()
+ctypes.CDLL(None).prctl(2, ctypes.byref(signal))
+print(open("/proc/self/oom_score_adj").read().strip(), signal.value, flush=True)
 """
 
 
@@ -140,8 +156,9 @@ def test_a_forked_program_has_nothing_to_import_and_one_that_is_started_all(anew
     assert done.stdout == f"{not anew}\n"
 
 
-def test_who_is_to_die_with_its_parent_does(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", PARENT, str(tmp_path / "log")]
+@pytest.mark.parametrize("whose", CHILDREN)
+def test_who_is_to_die_with_its_parent_does(whose: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PARENT.format(starts=CHILDREN[whose]), str(tmp_path / "log")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
@@ -149,8 +166,23 @@ def test_who_is_to_die_with_its_parent_does(tmp_path: Path) -> None:
         wait_gone(pid)
 
 
+@pytest.mark.usefixtures("anew")
+def test_the_child_of_a_job_is_what_the_kernel_ends_first_and_by_sigkill(tmp_path: Path) -> None:
+    child = LocalExecutor(1, 0, ("tests.support.program", CHILD)).start(JobFolder(tmp_path))
+    assert child.next_line(DEADLINE_S) == f"1000 {int(signal.SIGKILL)}\n"
+    assert wait_until("its end", lambda: child.next_line(0.01) is None and child.status is not None)
+    assert child.status == 0
+
+
 @pytest.mark.parametrize(
-    "asked", [{"pass_fds": (1,)}, {"umask": 0o77}, {"preexec_fn": os.getpid}, {"process_group": 0}]
+    "asked",
+    [
+        {"pass_fds": (1,)},
+        {"umask": 0o77},
+        {"preexec_fn": os.getpid},
+        {"preexec_fn": partial(os.nice, 0)},
+        {"process_group": 0},
+    ],
 )
 def test_a_start_that_asks_for_what_no_fork_can_do_is_a_start(asked: dict[str, Any]) -> None:
     code = "import sys; print('gateway.app' in sys.modules)"

@@ -66,8 +66,13 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "switchyard": SERVING,
     "tests.support.program": SERVING,
     "tests.support.publishing": STORES,
+    "trainer.jobs.child": ("trainer.making:set_environment",),
 }
-"""What of each is imported before it is asked for, beside its own module: some of what it imports while it runs."""
+"""What of each is imported before it is asked for, beside its own module: some of what it imports while it runs. A
+function after a colon is called.
+"""
+AHEAD = "IMPORTED_AHEAD"
+"""What a program calls the modules that it imports itself before it is asked for."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,10 @@ class Order:
     interruptible: bool
     """Whether Ctrl-C ends it: what a shell has begun in the background ignores it, and so does all that it starts."""
     new_session: bool
-    dies_with_parent: bool
+    dies_with_parent: int
+    """The signal that then ends it; 0: none does."""
+    ends_first: bool
+    """Whether the kernel ends it before others when memory is short."""
     niceness: int
     umask: int
     processors: list[int]
@@ -109,8 +117,12 @@ def prepare(program: str) -> None:
     gc.disable()
     is_package = hasattr(importlib.import_module(program), "__path__")
     main = f"{program}.__main__" if is_package else program
-    for name in (main, *PROGRAMS[program]):
-        importlib.import_module(name)
+    ahead = getattr(importlib.import_module(main), AHEAD, ())
+    for name in (*PROGRAMS[program], *ahead):
+        module, _, function = name.partition(":")
+        imported = importlib.import_module(module)
+        if function:
+            getattr(imported, function)()
     del sys.modules[main]  # it is run under another name
     gc.freeze()
     gc.enable()
@@ -162,8 +174,10 @@ def become(program: str, order: Order, files: list[int]) -> None:
     """What was ordered, up to its first line."""
     if order.new_session:
         os.setsid()
+    if order.ends_first:
+        Path("/proc/self/oom_score_adj").write_text("1000")
     if order.dies_with_parent:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, order.dies_with_parent)
         if os.getppid() != order.parent:  # it died before the kernel was told
             os._exit(1)
     os.nice(order.niceness)

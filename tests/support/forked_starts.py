@@ -37,10 +37,18 @@ PLAIN = {"pass_fds": (), "shell": False, "restore_signals": True, "process_group
     ("gid", "gids", "uid", "executable")
 )
 """What a start asks for that can be forked."""
-DIES_WITH_PARENT = "die_with_parent.<locals>.before_exec"
-"""The only thing that a forked process can do before it begins (`gateway.serving.children`)."""
+BEFORE = {
+    None: (0, False),
+    "gateway.serving.children.die_with_parent": (signal.SIGTERM, False),
+    "trainer.jobs.executors._before_exec": (signal.SIGKILL, True),
+}
+"""Whose functions a process can be told to call before it begins, and what a forked one does then: the signal by which
+it dies with its parent, and whether it is the first to end when memory is short.
+"""
 MOST = 6
-"""Processes that wait to be forked, of 25 to 110 MB each: the one that was least recently asked ends first."""
+"""Processes that wait to be forked, of 25 to 110 MB each (what trains: 500): the one that was least recently asked ends
+first.
+"""
 PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
 
 
@@ -143,8 +151,8 @@ class Started(subprocess.Popen[Any]):
 
 def ordered(wanted: Mapping[str, Any]) -> tuple[str, Order] | None:
     """The program and its order, of a start of one of ours that asks for nothing unusual."""
-    before = getattr(wanted["preexec_fn"], "__qualname__", None)
-    if before not in (None, DIES_WITH_PARENT) or any(wanted[name] != value for name, value in PLAIN.items()):
+    before = _maker_of(wanted["preexec_fn"])
+    if before not in BEFORE or any(wanted[name] != value for name, value in PLAIN.items()):
         return None
     given, niceness = wanted["args"], 0
     words = list(map(os.fsdecode, [given] if isinstance(given, (str, bytes)) else given))
@@ -161,11 +169,21 @@ def ordered(wanted: Mapping[str, Any]) -> tuple[str, Order] | None:
         parent=os.getpid(),
         interruptible=signal.getsignal(signal.SIGINT) is not signal.SIG_IGN,
         new_session=wanted["start_new_session"],
-        dies_with_parent=before is not None,
+        dies_with_parent=BEFORE[before][0],
+        ends_first=BEFORE[before][1],
         niceness=niceness,
         umask=_umask(),
         processors=sorted(os.sched_getaffinity(0)),
     )
+
+
+def _maker_of(function: Any) -> str | None:
+    """The function in which another one was made."""
+    if function is None:
+        return None
+    return ".".join(str(getattr(function, name, "?")) for name in ("__module__", "__qualname__")).partition(
+        ".<locals>"
+    )[0]
 
 
 def _umask() -> int:

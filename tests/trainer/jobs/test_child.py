@@ -104,6 +104,7 @@ def test_no_line_names_a_path_of_the_machine(whole: tuple[JobFolder, list[Line],
     assert not [text for text in told if str(folder.path.parent) in text]
 
 
+@pytest.mark.starts_anew
 def test_a_child_that_waited_with_its_libraries_and_is_stopped_is_gone_on_from_with_the_same_adapter(
     base: Path, whole: tuple[JobFolder, list[Line], list[Line]], tmp_path: Path
 ) -> None:
@@ -197,6 +198,7 @@ def test_a_child_that_waits_ends_when_it_is_dismissed() -> None:
     assert spare._process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.starts_anew
 def test_a_child_is_what_the_kernel_ends_first_and_has_no_setting_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWITCHYARD_STORE_KEY", "a secret")
     executor = LocalExecutor(threads=1, niceness=1)
