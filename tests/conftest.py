@@ -4,6 +4,7 @@ from __future__ import annotations
 
 pytest_plugins = [
     "tests.support.authorities",
+    "tests.support.collected",
     "tests.support.compiled",
     "tests.support.fixtures",
     "tests.support.forked_starts",

@@ -1,0 +1,24 @@
+"""Who shares a run out compiles its tests once (`tests/support/collected.py`)."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from tests.support.collected import ROOT, share
+
+FILES = {".".join(file.relative_to(ROOT).with_suffix("").parts) for file in (ROOT / "tests").rglob("test_*.py")}
+
+
+def test_processes_import_all_files_first_and_each_of_them_once() -> None:
+    shares = [share(["tests"], number, 3) for number in range(3)]
+    assert sorted(chain(*shares)) == sorted(FILES)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_file_of_the_command_line_is_left_to_who_collects_it() -> None:
+    given = ["tests/test_names.py", "tests/test_up.py::test_it"]
+    assert share(given, 0, 1) == []
+
+
+def test_a_folder_within_another_is_imported_once() -> None:
+    assert share(["tests/clients", "tests"], 0, 1) == share(["tests"], 0, 1)
