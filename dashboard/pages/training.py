@@ -110,7 +110,7 @@ async def job_view(request: Request) -> Mapping[str, Any]:
     job, curve, events, checkpoints = await asyncio.gather(
         admin.get(path),
         admin.get(f"{path}/curve", life_s=3),
-        admin.get(f"{path}/events", limit=EVENTS),
+        admin.get(f"{path}/events", limit=EVENTS, type="message"),
         admin.get(f"{path}/checkpoints", limit=CHECKPOINTS),
     )
     certificates = await _certificates(admin, job)
@@ -134,7 +134,7 @@ async def job_view(request: Request) -> Mapping[str, Any]:
         "truth": _truth(facts.get("quote_against_actual") or {}),
         "evaluation": facts.get("evaluation") or {},
         "recipe": facts.get("recipe"),
-        "events": [event for event in events["events"] if event["type"] != "metrics"],
+        "events": events["events"],
         "checkpoints": checkpoints["checkpoints"],
         "certificates": certificates,
     }

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from registry.db import Database, now_ms
@@ -168,11 +168,16 @@ class TrainingJobs:
                 record_action(session, operator, f"job.{_DONE[wish]}", row.tenant, id_)
             return job_of(row)
 
-    def events(self, tenant: str | None, id_: str, after: str | None, limit: int) -> list[JobEvent]:
-        """What happened, newest first, before the event `after`. Raises `NoSuchJob`, `InvalidInput` for `after`."""
+    def events(
+        self, tenant: str | None, id_: str, after: str | None, limit: int, type: EventType | None = None
+    ) -> list[JobEvent]:
+        """What happened, newest first, before the event `after`; with `type` events of that type alone. Raises
+        `NoSuchJob`, `InvalidInput` for `after`.
+        """
         with self._db.read() as session:
             job = _require(session, tenant, id_)
-            return [event_of(row) for row in _newest(session, TrainingEvent, job, "event", after, limit)]
+            wanted = () if type is None else (TrainingEvent.type == type,)
+            return [event_of(row) for row in _newest(session, TrainingEvent, job, "event", after, limit, *wanted)]
 
     def checkpoints(self, tenant: str | None, id_: str, after: str | None, limit: int) -> list[JobCheckpoint]:
         """Its checkpoints, newest first, before `after`. Raises `NoSuchJob`, `InvalidInput` for `after`."""
@@ -340,7 +345,13 @@ def _require(session: Session, tenant: str | None, id_: str, *, lock: bool = Fal
 
 
 def _newest(
-    session: Session, kind: type[R], job: TrainingJobRow, what: str, after: str | None, limit: int
+    session: Session,
+    kind: type[R],
+    job: TrainingJobRow,
+    what: str,
+    after: str | None,
+    limit: int,
+    *wanted: ColumnElement[bool],
 ) -> Sequence[R]:
     query = select(kind).where(kind.job_number == job.number)
     if after is not None:
@@ -351,4 +362,4 @@ def _newest(
                 param="after",
             )
         query = query.where(kind.number < last.number)
-    return session.scalars(query.order_by(kind.number.desc()).limit(limit)).all()
+    return session.scalars(query.where(*wanted).order_by(kind.number.desc()).limit(limit)).all()

@@ -22,7 +22,11 @@ LOOK_S = 1.0
 """Between two looks for what is new."""
 PAGE = 100
 LEAST_POINTS = 10
-LOSSES = {"train_loss": "training loss", "valid_loss": "held-out loss"}
+LOSSES = {
+    "train_loss": "training loss",
+    "valid_loss": "loss of a sample of held-out rows",
+    "full_valid_loss": "held-out loss",
+}
 MOST_LOSS = 700.0
 """Beyond it a perplexity is no number."""
 

@@ -85,6 +85,17 @@ def test_a_running_job_shows_its_curves_its_quote_and_what_was_found_in_its_data
     assert text.count("Cancel the job") == 2  # what asks, and what does it
 
 
+def test_what_happened_is_told_however_many_steps_came_after_it(
+    operator: Visitor, stack: Stack, worker: FakeWorker
+) -> None:
+    order(stack)
+    job = worker.train(steps=100)
+    text = seen(operator.page(f"/training/jobs/{job.id}"))
+    assert f"Created fine-tuning job: {job.id}" in text
+    assert "A worker has begun to train." in text
+    assert "Step 100/100" not in text
+
+
 def test_a_job_that_nobody_has_read_yet_shows_what_was_ordered(operator: Visitor, stack: Stack) -> None:
     text = seen(operator.page(f"/training/jobs/{order(stack).id}"))
     assert "Step – " in text

@@ -141,8 +141,11 @@ def test_jobs_are_listed_and_shown(stack: Stack, worker: FakeWorker, command: Ru
     assert str(done.fine_tuned_model) in command("jobs", "show", first.id).out
     assert command("jobs", "show", first.id, "--json").document["hyperparameters"] == {"n_epochs": 3}
     told = " ".join(command("jobs", "show", first.id).out.split())
-    assert "step 2 training loss 1.000 (perplexity 2.718) held-out loss 1.250 (perplexity 3.49)" in told
-    reached = {"step": 2, "total_steps": None, "train_loss": 1.0, "valid_loss": 1.25}
+    assert (
+        "step 2 training loss 1.000 (perplexity 2.718) loss of a sample of held-out rows 1.250 (perplexity 3.49)"
+        in told
+    )
+    reached = {"step": 2, "total_steps": None, "train_loss": 1.0, "valid_loss": 1.25, "full_valid_loss": None}
     assert command("jobs", "show", first.id, "--json").document["reached"] == reached
     assert command("jobs", "show", failed.id, "--json").document["reached"] is None
 
@@ -152,6 +155,15 @@ def test_jobs_are_steered_from_the_command_line(stack: Stack, worker: FakeWorker
     assert command("jobs", "pause", job.id).out == f"{job.id} is paused\n"
     assert command("jobs", "resume", job.id).out == f"{job.id} is validating_files\n"
     assert command("jobs", "cancel", job.id, "--json").document["status"] == "cancelled"
+
+
+def test_events_of_one_type_are_listed_alone(stack: Stack, worker: FakeWorker, admin: Admin) -> None:
+    order(stack.house)
+    job = worker.train(steps=3)
+    for type_, count in (("metrics", 3), ("message", 4)):
+        events = admin.get(f"/jobs/{job.id}/events", type=type_)["events"]
+        assert ({event["type"] for event in events}, len(events)) == ({type_}, count)
+    assert admin.refused("GET", f"/jobs/{job.id}/events", params={"type": "other"})[0] == 400
 
 
 def test_events_are_shown_and_followed_to_the_end_of_the_job(stack: Stack, worker: FakeWorker, command: Run) -> None:

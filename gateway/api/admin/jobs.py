@@ -13,9 +13,10 @@ from gateway.api.admin.office import Office, in_json, one_page
 from gateway.api.admin.shapes import Actor, After, Limit, Next, Order, Shape
 from gateway.training.workshop import has_just_succeeded
 from registry.training.curve import curve_of
-from registry.training.jobs import JobCheckpoint, TrainingJob
+from registry.training.jobs import EventType, JobCheckpoint, TrainingJob
 
 Tenant = Annotated[str | None, Query(description="Only this tenant's.")]
+OfType = Annotated[EventType | None, Query(description="Only such events.")]
 JobId = Annotated[str, Path(max_length=63, description="ftjob-….")]
 
 
@@ -135,9 +136,9 @@ def add_jobs(router: APIRouter, office: Office) -> None:
         return document(job)
 
     @router.get("/jobs/{job_id}/events", response_model=JobEventsDocument)
-    def list_job_events(job_id: JobId, after: After = None, limit: Limit = 100) -> Response:
+    def list_job_events(job_id: JobId, type: OfType = None, after: After = None, limit: Limit = 100) -> Response:
         """What happened in a job, the newest first."""
-        page, following = one_page(jobs.events(None, job_id, after, limit + 1), limit, attrgetter("id"))
+        page, following = one_page(jobs.events(None, job_id, after, limit + 1, type), limit, attrgetter("id"))
         served([jobs.get(None, job_id)])
         events = [JobEventDocument.model_validate(event) for event in page]
         return in_json(JobEventsDocument(events=events, next=following))
