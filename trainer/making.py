@@ -179,12 +179,6 @@ def _tokenizer(base_folder: Path, recipe: Recipe, rows: Dataset) -> Any:
 
 def _encoded_pairs(task: Task, tokenizer: Any, rules: Rules, watch: Watch) -> EncodedSets:
     sets, most = task.sets, task.recipe.model.evaluation.max_rows
-    if not sets.train.preferences or not sets.heldout.preferences:
-        raise RecipeError(
-            f'{task.recipe.file}: training.method = "dpo" needs preferences in both sets, and the rows are of form '
-            f'"{sets.train.format}" and "{sets.heldout.format}"; give rows with prompt, chosen and rejected, or use '
-            'method = "sft"'
-        )
 
     def encoded(data: Dataset) -> Callable[[], list[EncodedPair]]:
         return lambda: encode_pairs(tokenizer, data.preferences, file=str(data.file), rules=rules)

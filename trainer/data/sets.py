@@ -56,6 +56,7 @@ def read_sets(recipe: Recipe, base_folder: Path | None = None) -> Sets:
             lambda: read_data(recipe.train_file, section.format, quoted),
             lambda: read_data(heldout_file, section.format, quoted, unanswerable, others=True),
         )
+    _require_pairs(recipe, train, heldout)
     overlap = find_overlap(train.examples, heldout.examples)
     if overlap.seen_share > section.max_seen_share:
         more = ", …" if overlap.seen > len(overlap.lines) else ""
@@ -68,6 +69,15 @@ def read_sets(recipe: Recipe, base_folder: Path | None = None) -> Sets:
     found += findings_of(train, base_folder.name if base_folder else None)
     _require_no_error(train, found)
     return Sets(train, heldout, overlap, hold_out, tuple(found))
+
+
+def _require_pairs(recipe: Recipe, train: Dataset, heldout: Dataset) -> None:
+    if recipe.model.training.method != "dpo" or (train.preferences and heldout.preferences):
+        return
+    raise RecipeError(
+        f'{recipe.file}: training.method = "dpo" needs preferences in both sets, and the rows are of form '
+        f'"{train.format}" and "{heldout.format}"; give rows with prompt, chosen and rejected, or use method = "sft"'
+    )
 
 
 def _held_out(parts: Split, hold_out: HoldOut) -> Iterator[Finding]:

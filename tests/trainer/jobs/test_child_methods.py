@@ -29,7 +29,9 @@ def preference_rows(count: int) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-def test_preferences_in_four_bits_are_a_job_whose_first_event_is_the_receipt(base: Path, tmp_path: Path) -> None:
+def test_preferences_in_four_bits_are_a_job_that_tells_the_receipt_before_it_loads_the_base(
+    base: Path, tmp_path: Path
+) -> None:
     wanted = replace(order(model={"tuning": "qlora"}, lora={"r": 4}), method="dpo")
     folder = assigned(base, tmp_path / "job", rows=preference_rows(12), wanted=wanted)
     said = worked(folder)
@@ -40,9 +42,9 @@ def test_preferences_in_four_bits_are_a_job_whose_first_event_is_the_receipt(bas
     assign(folder, work="train")
     said = worked(folder)
     assert isinstance(said[-1], Finished), said[-1]
-    first = of(Event, said)[0]
-    assert isinstance(first, Event)
-    receipt = first.data["masking_receipt"]
+    rows, told, loads = [line for line in of(Event, said) if isinstance(line, Event)][:3]
+    assert (rows.message, loads.message) == ("Encoding the rows", "Loading the base model")
+    receipt = told.data["masking_receipt"]
     assert (receipt["rows"], receipt["stops"]) == (20, {"<|im_end|>": 20})  # both answers of ten pairs
     assert "word" in receipt["samples"][0]["text"]
     losses = [line.metrics.train_loss for line in of(Measured, said) if isinstance(line, Measured)]
