@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,7 +21,8 @@ from loadtest.overhead import Target, benchmark
 from loadtest.ports import free_port
 from loadtest.promote_under_load import Load, RequestTiming, Window, report
 from loadtest.testing import MockEngine, run_mock_engine
-from tests.support.waiting import wait_until_async
+from tests.support.program import running
+from tests.support.waiting import DEADLINE_S, wait_until_async
 
 
 @pytest.fixture
@@ -74,6 +76,36 @@ async def test_the_load_test_reports_figures_and_its_last_line_is_json(
     assert 0 < result["ttft_ms"]["p50"] <= result["ttft_ms"]["p95"]
     cut_short = (await engine.state())["requests"]["base"] - result["requests"]
     assert cut_short in range(5), "at the end each of the four users may have had one under way"
+
+
+LATE = """
+import sys, time
+from types import SimpleNamespace
+import gevent
+from loadtest import locustfile
+gevent.sleep(0.01)
+begins_s = time.perf_counter()
+while time.perf_counter() - begins_s < 1:
+    pass
+locustfile.prepare(SimpleNamespace())
+begins_s = time.perf_counter()
+gevent.spawn_later(0.5, lambda: None).join()
+print(time.perf_counter() - begins_s)
+"""
+
+
+def test_the_time_of_a_run_begins_when_all_is_imported_however_long_that_took(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps([{"key": "k", "models": ["base"]}]))
+    done = subprocess.run(
+        running(LATE),
+        env={**os.environ, "SWITCHYARD_LOAD_KEYS": str(keys)},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=True,
+    )
+    assert float(done.stdout) > 0.49
 
 
 async def test_the_load_test_fails_when_answers_are_wrong(
