@@ -9,6 +9,9 @@ from sqlalchemy.exc import DataError
 
 from gateway.errors import ApiError, BadRequest
 
+UNSTORABLE = (DataError, UnicodeEncodeError)
+"""No trouble of the database's: it was asked with a value that none of its texts or numbers can be."""
+
 
 @contextmanager
 def told(faults: tuple[type[Exception], ...], said_of: Callable[[Exception], ApiError]) -> Iterator[None]:
@@ -19,10 +22,6 @@ def told(faults: tuple[type[Exception], ...], said_of: Callable[[Exception], Api
         raise unstorable() from error
     except faults as error:
         raise said_of(error) from error
-
-
-UNSTORABLE = (DataError, UnicodeEncodeError)
-"""No trouble of the database's: it was asked with a value that none of its texts or numbers can be."""
 
 
 def unstorable() -> BadRequest:

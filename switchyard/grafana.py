@@ -37,6 +37,21 @@ class Board:
     panels: Sequence[Panel]
 
 
+_SOURCE_CHOICE = {"name": "source", "label": "Prometheus", "type": "datasource", "query": "prometheus"}
+_INSTANCE_CHOICE = {
+    "name": "instance",
+    "label": "Gateway",
+    "type": "query",
+    "datasource": SOURCE,
+    "query": {"query": "label_values(switchyard_build_info, instance)", "refId": "instance"},
+    "refresh": 2,
+    "includeAll": True,
+    "multi": True,
+    "allValue": ".*",
+    "current": {"text": "All", "value": "$__all"},
+}
+
+
 def dashboard(board: Board) -> str:
     """Its JSON."""
     document = {
@@ -52,21 +67,6 @@ def dashboard(board: Board) -> str:
         "panels": list(_panels(board.panels)),
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-
-
-_SOURCE_CHOICE = {"name": "source", "label": "Prometheus", "type": "datasource", "query": "prometheus"}
-_INSTANCE_CHOICE = {
-    "name": "instance",
-    "label": "Gateway",
-    "type": "query",
-    "datasource": SOURCE,
-    "query": {"query": "label_values(switchyard_build_info, instance)", "refId": "instance"},
-    "refresh": 2,
-    "includeAll": True,
-    "multi": True,
-    "allValue": ".*",
-    "current": {"text": "All", "value": "$__all"},
-}
 
 
 def _panels(panels: Sequence[Panel]) -> Iterator[dict[str, Any]]:

@@ -18,6 +18,7 @@ from switchyard.command_line import COMMANDS
 from tests.support.loaded import LOADED, ROOT, loaded_by, loaded_by_each
 from tests.support.migrated import migrated
 
+PACKAGES = ("dashboard", "gateway", "loadtest", "registry", "switchyard", "telemetry", "tests", "trainer")
 HEAVY = {"torch", "numpy", "transformers", "peft", "trl", "datasets", "vllm"}
 OURS = {"gateway", "trainer", "loadtest", "dashboard"}
 NOT_FOR_HELP = HEAVY | {"sqlalchemy", "alembic", "obstore", "fastapi", "uvicorn", "httpx"}
@@ -195,3 +196,27 @@ def test_help_is_quick() -> None:
     after = os.times()
     spent_s = after.children_user - before.children_user + after.children_system - before.children_system
     assert spent_s < HELP_CPU_S
+
+
+def test_what_is_named_once_for_a_file_stands_above_what_uses_it() -> None:
+    for folder in PACKAGES:
+        for file in (ROOT / folder).rglob("*.py"):
+            late = constants_below_their_users(ast.parse(file.read_text()))
+            assert not late, f"{file.relative_to(ROOT)}: {', '.join(late)}"
+
+
+def constants_below_their_users(module: ast.Module) -> list[str]:
+    """Those that could stand above: that are made of no function or class before them."""
+    defined, used, late = set[str](), set[str](), list[str]()
+    for node in module.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            used |= {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+            defined.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = {one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)}
+            if {one.id for one in ast.walk(node.value) if isinstance(one, ast.Name)} & defined:
+                defined |= names
+            else:
+                late += sorted(name for name in names & used if name.isupper())
+    return late

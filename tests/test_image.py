@@ -35,6 +35,13 @@ STAGES = ("tools", "wheel", "build", "gateway")
 """Those that the gateway's image is made of."""
 
 
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+CACHE = subprocess.run(
+    [str(Path(sys.executable).parent / "uv"), "cache", "dir"], capture_output=True, text=True, check=True, timeout=60
+).stdout.strip()
+"""What was downloaded before."""
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
     """The folders of the image's stages on this machine, as one."""
@@ -77,11 +84,6 @@ class Image:
         return done
 
 
-DOCKERFILE = (ROOT / "Dockerfile").read_text()
-CACHE = subprocess.run(
-    [str(Path(sys.executable).parent / "uv"), "cache", "dir"], capture_output=True, text=True, check=True, timeout=60
-).stdout.strip()
-"""What was downloaded before."""
 IMPORTING = """
 import importlib, json, sys
 

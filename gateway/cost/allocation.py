@@ -176,6 +176,10 @@ def idle_of(policy: str, shares: Mapping[str, str] | None = None) -> Idle:
     return Idle(policy, units)  # type: ignore[arg-type]
 
 
+MOST_REMEMBERED = 200_000
+"""Lines, which are some 80 MB with their facts."""
+
+
 class Remembered:
     """Engines' days that were allocated lately, with the facts that they were allocated by: of equal facts comes what
     came before. For a process that is asked several things of the same days, as it takes the memory of all of them.
@@ -200,8 +204,6 @@ class Remembered:
         return lines
 
 
-MOST_REMEMBERED = 200_000
-"""Lines, which are some 80 MB with their facts."""
 REMEMBERED: ContextVar[Remembered | None] = ContextVar("remembered", default=None)
 """Where a process keeps them, if it does."""
 

@@ -182,6 +182,10 @@ def key_of(cell: UsageCell, window: Window) -> LineKey:
     return line_key(kind, window.tenant if window.by in ("day", "engine") else cell.tenant, cell.name, window)
 
 
+NOT_KNOWN = "(not known)"
+"""Name of the line of what ran on an engine that the ledger does not name."""
+
+
 def line_key(kind: LineKind, tenant: str | None, name: str, window: Window) -> LineKey:
     """The line of requests of a kind."""
     name = name or NOT_KNOWN
@@ -190,10 +194,6 @@ def line_key(kind: LineKind, tenant: str | None, name: str, window: Window) -> L
     elif kind == "system" and window.by != "tenant":
         name = f"{name} (probes)"
     return LineKey(kind, tenant, name)
-
-
-NOT_KNOWN = "(not known)"
-"""Name of the line of what ran on an engine that the ledger does not name."""
 
 
 def build_report(

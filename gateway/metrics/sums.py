@@ -154,6 +154,9 @@ def _add(found: Samples, family: Family | None, samples: list[Sample]) -> None:
         found.setdefault(family.name, []).extend(samples)
 
 
+JOINS: Mapping[Join, Callable[[float, float], float]] = {"sum": operator.add, "min": min, "max": max}
+
+
 def joined(levels: Iterable[Iterable[Level]]) -> Samples:
     """What all workers have of what each has for itself, in the way that its family says."""
     found: dict[str, dict[tuple[str, ...], float]] = {}
@@ -162,6 +165,3 @@ def joined(levels: Iterable[Iterable[Level]]) -> Samples:
             known = found.setdefault(name, {})
             known[labels] = JOINS[families.BY_NAME[name].join](known[labels], value) if labels in known else value
     return {name: [[labels, value] for labels, value in known.items()] for name, known in found.items()}
-
-
-JOINS: Mapping[Join, Callable[[float, float], float]] = {"sum": operator.add, "min": min, "max": max}

@@ -164,11 +164,11 @@ def _may_go() -> ColumnElement[bool]:
     return and_(or_(USAGE.c.segment.is_(None), closed), not_(USAGE.c.attempt_id.in_(select(FEED.c.attempt_id))))
 
 
+_STARTED = [column.name for column in USAGE.c].index("started_at_ms")
+
+
 def _place_of(row: Values) -> tuple[int, str]:
     return row[_STARTED], row[0]
-
-
-_STARTED = [column.name for column in USAGE.c].index("started_at_ms")
 
 
 def _name_of(day: int, digest: str) -> str:

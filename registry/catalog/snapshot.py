@@ -174,6 +174,9 @@ class ShadowEntry:
     until_ms: int
 
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class AdapterEntry:
     """An adapter with its versions by number; aliases, active splits and active shadows by alias."""
@@ -298,7 +301,6 @@ def _merged(known: MappingProxyType[K, V], news: Mapping[K, V | None]) -> Mappin
     return MappingProxyType(merged)
 
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 EMPTY = Catalog(
     revision=-1,
     keys=MappingProxyType({}),

@@ -64,6 +64,11 @@ class SegmentEntry:
         return Link(self.writer, self.sequence, self.segment, self.digest, self.previous_digest)
 
 
+_BY_NAME = tuple(sorted((column.name, at) for at, column in enumerate(COLUMNS)))
+"""Names of columns in the alphabet's order, and where they are: a new column does not change what others are made to.
+"""
+
+
 class RowsDigest:
     """A sum of one digest for each row, so that their order does not matter: whatever is changed in a row shows."""
 
@@ -84,9 +89,6 @@ class RowsDigest:
         return f"{self._sum:016x}"
 
 
-_BY_NAME = tuple(sorted((column.name, at) for at, column in enumerate(COLUMNS)))
-"""Names of columns in the alphabet's order, and where they are: a new column does not change what others are made to.
-"""
 ROWS_AT_ONCE = 5_000
 
 

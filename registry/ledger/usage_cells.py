@@ -81,6 +81,9 @@ def usage_cells(
         return tuple(sorted(cell for begin, end in pieces for cell in _between(session, by, begin, end, daily=daily)))
 
 
+FIGURES = 8
+
+
 def _between(session: Session, by: str, since_ms: int, until_ms: int, *, daily: bool) -> list[UsageCell]:
     between = usage_between(session, since_ms, until_ms)
     used = between.c
@@ -97,9 +100,6 @@ def _between(session: Session, by: str, since_ms: int, until_ms: int, *, daily: 
         name = named.name(*names)
         cells.append(UsageCell(at_ms, day, engine, tenant, bool(shadow), tuple(key), name, *map(int, sums)))
     return cells
-
-
-FIGURES = 8
 
 
 def _figures(used: Any) -> tuple[Any, ...]:

@@ -133,6 +133,10 @@ def _side(sides: Sequence[Mapping[str, Any]], near: Sequence[Mapping[str, Any]])
     )
 
 
+UNREADABLE = "unreadable"
+"""A judge's word that cannot be understood, and the verdict of a pair with one."""
+
+
 def _judge(name: str, pairs: Iterable[PairInfo]) -> JudgeFigures:
     said = [one for pair in pairs for one in pair.verdicts if one.judge == name]
     wins = Counter(one.verdict for one in said)
@@ -149,10 +153,6 @@ def _judge(name: str, pairs: Iterable[PairInfo]) -> JudgeFigures:
         unreadable=wins[UNREADABLE],
         first_preferred=fmean(decided) if decided else None,
     )
-
-
-UNREADABLE = "unreadable"
-"""A judge's word that cannot be understood, and the verdict of a pair with one."""
 
 
 def _difference(pairs: Iterable[PairInfo], figure: str) -> float | None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from trainer.quote.thumb import Compared
 
 
+RANK, ALL = 16, "all-linear"
+
+
 def plan_gpu(
     model: str | None = typer.Argument(
         None, help="A known model such as 8b, 70b, mistral-7b, or a folder with config.json."
@@ -54,9 +57,6 @@ def plan_gpu(
         print_json(_document(plan))
     else:
         _print_plan(plan)
-
-
-RANK, ALL = 16, "all-linear"
 
 
 def _targets(given: str | None) -> Any:

@@ -19,21 +19,6 @@ from gateway.serving.server import Server, server_config
 from loadtest.ports import free_port
 from tests.support.waiting import DEADLINE_S, wait_until
 
-
-async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Answers each path in its own way."""
-    if scope["type"] == "lifespan":
-        for answer in ("lifespan.startup.complete", "lifespan.shutdown.complete"):
-            await receive()
-            await send({"type": answer})
-        return
-    status, headers, chunks = ANSWERS[scope["path"]]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    for chunk in chunks:
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    await send({"type": "http.response.body"})
-
-
 ENDLESS = 32 << 20
 Answer = tuple[int, list[tuple[bytes, bytes]], list[bytes]]
 ANSWERS: dict[str, Answer] = {
@@ -48,6 +33,20 @@ ANSWERS: dict[str, Answer] = {
     "/large-and-last": (200, [(b"content-length", b"%d" % ENDLESS), (b"connection", b"close")], [bytes(ENDLESS)]),
     "/split": (200, [(b"x-name", b"v\r\nset-cookie: evil")], [b"x"]),
 }
+
+
+async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Answers each path in its own way."""
+    if scope["type"] == "lifespan":
+        for answer in ("lifespan.startup.complete", "lifespan.shutdown.complete"):
+            await receive()
+            await send({"type": answer})
+        return
+    status, headers, chunks = ANSWERS[scope["path"]]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    for chunk in chunks:
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body"})
 
 
 @pytest.fixture

@@ -75,6 +75,9 @@ def without_its_space() -> Tokenizer:
     return tokenizer
 
 
+FALLBACK_PIECES = [(piece, -9.0) for piece in FALLBACK]
+
+
 def like_xlm(charsmap: bytes) -> Tokenizer:
     pieces = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), ("a", -3.0), *FALLBACK_PIECES]
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=3, byte_fallback=True))
@@ -87,9 +90,6 @@ def like_xlm(charsmap: bytes) -> Tokenizer:
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
     return tokenizer
-
-
-FALLBACK_PIECES = [(piece, -9.0) for piece in FALLBACK]
 
 
 def like_bert() -> Tokenizer:

@@ -100,6 +100,12 @@ def truncation(rows: Sequence[Encoded], limit: int) -> Iterator[Finding]:
         yield finding("warn", "truncated", text + "tokens and all, are not learnt", cut)
 
 
+TOO_MUCH = (
+    "more than training.max_length_tokens can be, so nothing of the answer would be learnt; "
+    "shorten the prompt or raise max_length_tokens"
+)
+
+
 def encode(tokenizer: Any, example: Example, *, most_characters: int) -> Encoded:
     """One example as tokens; of more than `most_characters`, the beginning of its answer. Raises RowError."""
     try:
@@ -122,12 +128,6 @@ def encode(tokenizer: Any, example: Example, *, most_characters: int) -> Encoded
     if not prompt_ids:
         raise RowError("no_prompt_tokens", "the base's tokenizer makes no token of the prompt; write another one")
     return Encoded(example.line, tuple(prompt_ids), tuple(_up_to_stop(ids, tokenizer.eos_token_id)))
-
-
-TOO_MUCH = (
-    "more than training.max_length_tokens can be, so nothing of the answer would be learnt; "
-    "shorten the prompt or raise max_length_tokens"
-)
 
 
 def prompt_text(tokenizer: Any, prompt: str | tuple[Message, ...], tools: str = "") -> str:

@@ -77,6 +77,10 @@ def read_lines(file: Path) -> Lines:
         raise DataError((str(file), [Fault(1, "unreadable", text)])) from failed
 
 
+ENDS = ("not_jsonl", "file_too_large")
+EMPTY = Fault(1, "empty_file", "no row at all; write one JSON object per line")
+
+
 def _read_jsonl(stream: BinaryIO) -> Lines:
     lines: list[Line] = []
     faults: list[Fault] = []
@@ -103,10 +107,6 @@ def _read_jsonl(stream: BinaryIO) -> Lines:
     if not rows:
         faults.append(EMPTY)
     return Lines(digest.hexdigest(), rows, tuple(lines), tuple(faults))
-
-
-ENDS = ("not_jsonl", "file_too_large")
-EMPTY = Fault(1, "empty_file", "no row at all; write one JSON object per line")
 
 
 def shown(value: Any) -> str:

@@ -175,6 +175,10 @@ def _unite(leaders: list[int], chosen: list[int], signatures: Any) -> None:
                 _unite_bucket(leaders, chosen, signatures, bucket)
 
 
+MAX_ROUNDS = 50
+"""Of one bucket of one band; the other bands look at what is left."""
+
+
 def _unite_bucket(leaders: list[int], chosen: list[int], signatures: Any, bucket: Any) -> None:
     """The first of a bucket takes those near to it; then the first of what is left, some times."""
     for _ in range(MAX_ROUNDS):
@@ -185,10 +189,6 @@ def _unite_bucket(leaders: list[int], chosen: list[int], signatures: Any, bucket
         bucket = bucket[~near]
         if len(bucket) < 2:
             return
-
-
-MAX_ROUNDS = 50
-"""Of one bucket of one band; the other bands look at what is left."""
 
 
 def _leader(leaders: list[int], place: int) -> int:

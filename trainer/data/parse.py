@@ -112,6 +112,9 @@ def _chat(number: int, row: dict[str, Any]) -> Parsed:
     return Parsed(() if faults else examples, faults=tuple(faults))
 
 
+SIDES = ("preferred_output", "non_preferred_output")
+
+
 def _preference(number: int, row: dict[str, Any]) -> Parsed:
     """OpenAI's form as it is, the other one after it has been written in it."""
     theirs = row if "preferred_output" in row or "non_preferred_output" in row else _in_openai_form(row)
@@ -146,7 +149,6 @@ def _preference(number: int, row: dict[str, Any]) -> Parsed:
     return Parsed((pair.pair[0],), pair)
 
 
-SIDES = ("preferred_output", "non_preferred_output")
 OURS = {"preferred_output": "chosen", "non_preferred_output": "rejected"}
 
 

@@ -49,6 +49,9 @@ class Report:
         return facts | {"characters": lengths}
 
 
+WEIGHT = {"error": 0, "warn": 1, "info": 2}
+
+
 def report(data: Dataset, base_name: str | None = None, more: Iterable[Finding] = ()) -> Report:
     """Check a data set; `base_name` is the model that is to be trained, `more` what else was found."""
     rows = Rows.of(data, rows_of(data.examples))
@@ -67,12 +70,12 @@ def report(data: Dataset, base_name: str | None = None, more: Iterable[Finding] 
     )
 
 
-WEIGHT = {"error": 0, "warn": 1, "info": 2}
-
-
 def findings_of(data: Dataset, base_name: str | None = None) -> list[Finding]:
     """What is found in one set of rows."""
     return list(_findings(Rows.of(data, rows_of(data.examples)), base_name))
+
+
+NEAR_SHARE = 0.1
 
 
 def leaks(train: Dataset, heldout: Dataset, overlap: Overlap) -> Iterator[Finding]:
@@ -91,9 +94,6 @@ def leaks(train: Dataset, heldout: Dataset, overlap: Overlap) -> Iterator[Findin
     if near:
         text = f"{len(near)} of {len(held)} held-out rows ask nearly what training rows ask: figures on them flatter"
         yield finding("warn" if len(near) > NEAR_SHARE * len(held) else "info", "near_leak", text, near)
-
-
-NEAR_SHARE = 0.1
 
 
 def seen_text(found: Overlap) -> str:

@@ -20,6 +20,12 @@ Quoted = Literal["refuse", "as_served"]
 CACHED_TEXTS = 4_096  # system prompts and first turns come again and again
 
 
+CANNOT = (
+    "which would be learnt as a control token, and engines leave those out of answers; "
+    "remove it (the stop token is added by the trainer) or reword it"
+)
+
+
 class SpecialTokens:
     """The special tokens of one tokenizer, and which texts hold them."""
 
@@ -63,12 +69,6 @@ class SpecialTokens:
 
     def _names(self, tokens: list[int]) -> str:
         return ", ".join(shown(self._name(token)) for token in tokens[:3])
-
-
-CANNOT = (
-    "which would be learnt as a control token, and engines leave those out of answers; "
-    "remove it (the stop token is added by the trainer) or reword it"
-)
 
 
 def texts_of(example: Example) -> Iterator[str]:

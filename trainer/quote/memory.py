@@ -146,6 +146,9 @@ def _working(shape: Shape, load: Load) -> float:
     return needed
 
 
+MLP_INPUTS = ("gate_proj", "up_proj", "gate_up_proj")
+
+
 def _read_by_trained(shape: Shape, load: Load) -> float:
     """Values of a token that a layer's trained weights read, and those between A and B of an adapter."""
     if load.tuning == "full":  # a norm's weight reads as well; o_proj reads attention's output, which is kept anyway
@@ -158,9 +161,6 @@ def _read_by_trained(shape: Shape, load: Load) -> float:
         return between + sum(one.inputs * one.count for one in targets) / shape.layers
     own_copy = {one.inputs for one in targets if one.name not in ("o_proj", *MLP_INPUTS)}
     return between + sum(own_copy) + (shape.hidden if any(one.name in MLP_INPUTS for one in targets) else 0)
-
-
-MLP_INPUTS = ("gate_proj", "up_proj", "gate_up_proj")
 
 
 def _dropout_masks(shape: Shape, load: Load) -> float:

@@ -176,6 +176,9 @@ def starting_recipe(name: tuple[str, str], data: Path, answers: Answers, found: 
     return "\n".join(lines) + "\n"
 
 
+TUNINGS: tuple[Tuning, ...] = ("lora", "qlora")
+
+
 def gpu_lines(shape: Shape, answers: Answers, found: Sequence[Choice]) -> list[tuple[str, str, str]]:
     """For LoRA and QLoRA on this model, with these hyperparameters: the kind, the fewest GPUs, the recommended ones."""
     from trainer.quote.thumb import shown
@@ -191,9 +194,6 @@ def gpu_lines(shape: Shape, answers: Answers, found: Sequence[Choice]) -> list[t
     )
     plans = [plan_gpus(shape, replace(load, tuning=tuning)) for tuning in TUNINGS]
     return [(plan.load.tuning, shown(plan.minimum), shown(plan.recommended)) for plan in plans]
-
-
-TUNINGS: tuple[Tuning, ...] = ("lora", "qlora")
 
 
 def _why_rank(rows: int, goal: Goal) -> str:

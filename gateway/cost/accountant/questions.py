@@ -143,6 +143,9 @@ QUESTIONS: Mapping[str, type[Question]] = {
 }
 
 
+_MARK = re.compile(r"([0-9]{1,15}) (p\S{1,40}) (c\S{1,120}) (.+)")
+
+
 class PageMark(NamedTuple):
     """The last line of a page, and of which instant and by which versions the page is: the next is of the same."""
 
@@ -161,9 +164,6 @@ class PageMark(NamedTuple):
 
     def __str__(self) -> str:
         return " ".join(map(str, self))
-
-
-_MARK = re.compile(r"([0-9]{1,15}) (p\S{1,40}) (c\S{1,120}) (.+)")
 
 
 def _no_mark(text: str) -> InvalidInput:

@@ -47,14 +47,14 @@ def _words(said: AnswerText) -> list[str]:
     return [word for text in (said.text, *said.calls) for word in WORD.findall(text.casefold())]
 
 
+_NOT_JSON = object()
+
+
 def is_json(said: AnswerText) -> bool | None:
     """Whether its text is a JSON document; `None` without a text."""
     if not said.text:
         return None
     return _parsed(said.text) is not _NOT_JSON
-
-
-_NOT_JSON = object()
 
 
 def _parsed(text: str) -> Any:

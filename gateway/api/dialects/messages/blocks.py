@@ -112,6 +112,18 @@ def is_object(written: str) -> bool:
         return False
 
 
+_EVENT = (
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%%d,"delta":{"type":"%b","%b":%%b}}\n\n'
+)
+_DELTA: dict[Kind, bytes] = {
+    "text": _EVENT % (b"text_delta", b"text"),
+    "thinking": _EVENT % (b"thinking_delta", b"thinking"),
+    "tool_use": _EVENT % (b"input_json_delta", b"partial_json"),
+}
+_SIGNATURE = _EVENT % (b"signature_delta", b"signature")
+_STOP = b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n'
+
+
 class Events:
     """Blocks as events of a stream."""
 
@@ -143,18 +155,6 @@ class Events:
         if kind == "thinking":
             self._said.append(_SIGNATURE % (index, orjson.dumps(self._signature)))
         self._said.append(_STOP % index)
-
-
-_EVENT = (
-    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%%d,"delta":{"type":"%b","%b":%%b}}\n\n'
-)
-_DELTA: dict[Kind, bytes] = {
-    "text": _EVENT % (b"text_delta", b"text"),
-    "thinking": _EVENT % (b"thinking_delta", b"thinking"),
-    "tool_use": _EVENT % (b"input_json_delta", b"partial_json"),
-}
-_SIGNATURE = _EVENT % (b"signature_delta", b"signature")
-_STOP = b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n'
 
 
 class Content:

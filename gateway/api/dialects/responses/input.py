@@ -87,6 +87,12 @@ def _required(given: dict[str, Any], key: str, param: str) -> Any:
 _MESSAGE_KEYS = frozenset({"type", "role", "content", "id", "status"})
 
 
+_REMEDIES = {
+    "tool": " (send the result of a call as an item of the type 'function_call_output')",
+    "function": " (send the result of a call as an item of the type 'function_call_output')",
+}
+
+
 def _message(item: dict[str, Any], param: str, caps: Caps) -> dict[str, Any]:
     role = item.get("role")
     if type(role) is not str or role not in ROLES:
@@ -96,12 +102,6 @@ def _message(item: dict[str, Any], param: str, caps: Caps) -> dict[str, Any]:
     given = keyed(item, param, _MESSAGE_KEYS, dropped=dropped, unknown=_unknown(caps, is_replayed=replays))
     content = _content(role, _required(given, "content", param), f"{param}.content", caps)
     return {"type": "message", "role": role, "content": content, **_status(given, param, caps)}
-
-
-_REMEDIES = {
-    "tool": " (send the result of a call as an item of the type 'function_call_output')",
-    "function": " (send the result of a call as an item of the type 'function_call_output')",
-}
 
 
 def _status(given: dict[str, Any], param: str, caps: Caps) -> dict[str, str]:
@@ -204,13 +204,15 @@ def _thought(part: Any, param: str, kind: str, caps: Caps) -> dict[str, str]:
     return {"type": kind, "text": _TEXT(_required(given, "text", param), f"{param}.text", caps)}
 
 
+_REFERENCE_KEYS = frozenset({"type", "id"})
+
+
 def _reference(item: dict[str, Any], param: str, caps: Caps) -> dict[str, Any]:
     """What stands for an item that is kept: that is read before an engine is asked."""
     given = keyed(item, param, _REFERENCE_KEYS, unknown=_unknown(caps, is_replayed=True))
     return {"type": REFERENCE, "id": _ID(_required(given, "id", param), f"{param}.id", caps)}
 
 
-_REFERENCE_KEYS = frozenset({"type", "id"})
 _READ: dict[str, Callable[[dict[str, Any], str, Caps], dict[str, Any] | None]] = {
     "message": _message,
     "function_call": _call,

@@ -44,6 +44,11 @@ def call_item(id_: str, status: str, arguments: str, call_id: str, name: str) ->
     }
 
 
+_NUMBERED = b',"sequence_number":%d}\n\n'
+_EVENT, _GROWN, _SAID = b"%b" + _NUMBERED, b"%b%b" + _NUMBERED, b'%b%b,"logprobs":%b' + _NUMBERED
+"""Of any kind; of more of an item; of more text."""
+
+
 class Events:
     """Numbers the events of one stream."""
 
@@ -56,11 +61,6 @@ class Events:
     def event(self, kind: bytes, fields: bytes) -> bytes:
         """One event with these fields, of a JSON object without its braces."""
         return _EVENT % (begun(kind, fields), self.number())
-
-
-_NUMBERED = b',"sequence_number":%d}\n\n'
-_EVENT, _GROWN, _SAID = b"%b" + _NUMBERED, b"%b%b" + _NUMBERED, b'%b%b,"logprobs":%b' + _NUMBERED
-"""Of any kind; of more of an item; of more text."""
 
 
 def begun(kind: bytes, fields: bytes) -> bytes:

@@ -73,6 +73,9 @@ def _message(messages: list[dict[str, Any]], item: Item) -> None:
         messages.append({"role": role, "content": content})
 
 
+_OF_PARTS = frozenset({"type", "text", "refusal"})
+
+
 def _content(content: str | list[dict[str, Any]]) -> Any:
     if isinstance(content, str):
         return content
@@ -82,9 +85,6 @@ def _content(content: str | list[dict[str, Any]]) -> Any:
         part if part["type"] == "refusal" else {"type": "text", "text": part["text"]}
         for part in ({key: value for key, value in one.items() if key in _OF_PARTS} for one in content)
     ]
-
-
-_OF_PARTS = frozenset({"type", "text", "refusal"})
 
 
 def _last_answer(messages: list[dict[str, Any]]) -> dict[str, Any] | None:
