@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 from subprocess import TimeoutExpired
 from typing import NoReturn
 
-from gateway.serving.children import STOP_SIGNALS, die_with_parent
+from gateway.serving.children import STOP_SIGNALS
+from registry.children.with_parent import die_with_parent
 
 PR_SET_NAME = 15
 POLL_S = 0.02

@@ -109,15 +109,15 @@ async def test_several_answers_with_one_token_to_choose_from_are_the_greedy_one(
 
 
 async def test_a_completion_stream_ends_with_usage_when_asked(engine: EngineUnderTest) -> None:
-    body = {"model": engine.base, "prompt": PROMPT, "max_tokens": 3, "ignore_eos": True}
+    body = {"model": engine.base, "prompt": PROMPT, "max_tokens": 3, "ignore_eos": True, "return_token_ids": True}
     body["stream_options"] = {"include_usage": True}
-    *tokens, last = await chunks(engine, "/v1/completions", body, lambda found: len(found) == 4)
-    assert len(tokens) == 3
+    *tokens, last = await chunks(engine, "/v1/completions", body)
+    assert tokens_in(tokens) == 3
     assert set(tokens[0]) == {"id", "object", "created", "model", "choices"}
     assert set(tokens[0]["choices"][0]) == {
         "index", "text", "logprobs", "finish_reason", "stop_reason", "prompt_token_ids", "token_ids"
     }  # fmt: skip
-    assert [event["choices"][0]["finish_reason"] for event in tokens] == [None, None, "length"]
+    assert [event["choices"][0]["finish_reason"] for event in tokens] == [None] * (len(tokens) - 1) + ["length"]
     assert set(last) == {"id", "object", "created", "model", "choices", "usage"}
     assert last["choices"] == []
     assert set(last["usage"]) == {"prompt_tokens", "total_tokens", "completion_tokens", "prompt_tokens_details"}
@@ -127,28 +127,29 @@ async def test_a_completion_stream_ends_with_usage_when_asked(engine: EngineUnde
 
 async def test_a_chat_stream_opens_with_the_role_and_has_no_usage_unless_asked(engine: EngineUnderTest) -> None:
     body = {"model": engine.base, "messages": MESSAGES, "max_tokens": 3, "ignore_eos": True}
-    first, *tokens = await chunks(engine, "/v1/chat/completions", body, lambda found: len(found) == 4)
+    first, *tokens, last = await chunks(engine, "/v1/chat/completions", body)
     assert set(first) == {"id", "object", "created", "model", "choices", "prompt_token_ids", "prompt_text"}
     assert first["object"] == "chat.completion.chunk"
     assert first["choices"] == [
         {"index": 0, "delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
     ]
-    assert set(tokens[0]) == {"id", "object", "created", "model", "choices"}
-    assert set(tokens[0]["choices"][0]) == {"index", "delta", "logprobs", "finish_reason", "token_ids"}
-    assert set(tokens[0]["choices"][0]["delta"]) == {"content"}
-    assert set(tokens[-1]) == {"id", "object", "created", "model", "choices"}
-    assert set(tokens[-1]["choices"][0]) == {"index", "delta", "logprobs", "finish_reason", "stop_reason", "token_ids"}
-    assert tokens[-1]["choices"][0]["finish_reason"] == "length"
+    for chunk in (*tokens, last):
+        assert set(chunk) == {"id", "object", "created", "model", "choices"}
+        assert set(chunk["choices"][0]["delta"]) == {"content"}
+        ends = {"stop_reason"} if chunk is last else set()
+        assert set(chunk["choices"][0]) == {"index", "delta", "logprobs", "finish_reason", "token_ids"} | ends
+        assert chunk["choices"][0]["finish_reason"] == ("length" if chunk is last else None)
 
 
 async def test_continuous_usage_counts_up_on_every_event(engine: EngineUnderTest) -> None:
-    body = {"model": engine.base, "messages": MESSAGES, "max_tokens": 2, "ignore_eos": True}
+    body = {"model": engine.base, "messages": MESSAGES, "max_tokens": 2, "ignore_eos": True, "return_token_ids": True}
     body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
-    seen = [
-        chunk["usage"] for chunk in await chunks(engine, "/v1/chat/completions", body, lambda found: len(found) == 4)
-    ]
-    assert [usage["completion_tokens"] for usage in seen] == [0, 1, 2, 2]
-    assert seen[0] == {**seen[0], "total_tokens": seen[0]["prompt_tokens"], "completion_tokens_details": None}
+    first, *tokens, last = await chunks(engine, "/v1/chat/completions", body)
+    for number, chunk in enumerate(tokens, 1):
+        assert chunk["usage"]["completion_tokens"] == tokens_in(tokens[:number])
+    assert (first["usage"]["completion_tokens"], last["usage"]["completion_tokens"], tokens_in(tokens)) == (0, 2, 2)
+    usage = first["usage"]
+    assert usage == {**usage, "total_tokens": usage["prompt_tokens"], "completion_tokens_details": None}
 
 
 async def test_a_running_count_is_of_one_choice_and_its_own_prompt_and_the_last_of_all(engine: EngineUnderTest) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from safetensors.numpy import load_file, save_file
 
 from loadtest.folders import write_adapter
 
-TRIES = 5
 PROMPT = "The capital of France is"
 MESSAGES = [{"role": "user", "content": "Say hello."}]
 
@@ -82,17 +81,11 @@ async def events(engine: EngineUnderTest, path: str, body: dict[str, Any]) -> As
     raise AssertionError("the stream ended without [DONE]")
 
 
-async def chunks(
-    engine: EngineUnderTest, path: str, body: dict[str, Any], in_time: Callable[[list[Any]], bool]
-) -> list[Any]:
-    """Of a stream that was read in time, which `in_time` knows, or of the last one: an engine says at once what it has
-    made while nobody read, and on a busy machine that happens.
+async def chunks(engine: EngineUnderTest, path: str, body: dict[str, Any]) -> list[Any]:
+    """Of a stream. How many there are, nobody knows: an engine says at once what it has made while nobody read, and on
+    a busy machine that happens.
     """
-    for _ in range(TRIES):
-        found = [json.loads(event) async for event in events(engine, path, body)]
-        if in_time(found):
-            break
-    return found
+    return [json.loads(event) async for event in events(engine, path, body)]
 
 
 def tokens_in(found: list[Any]) -> int:

@@ -20,8 +20,9 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from registry.children.with_parent import die_with_parent
+
 NUMBER_BYTES = 4
-PR_SET_PDEATHSIG = 1
 STANDARD = 3
 ROOM_BYTES = 4096
 STORES = (
@@ -176,10 +177,8 @@ def become(program: str, order: Order, files: list[int]) -> None:
         os.setsid()
     if order.ends_first:
         Path("/proc/self/oom_score_adj").write_text("1000")
-    if order.dies_with_parent:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, order.dies_with_parent)
-        if os.getppid() != order.parent:  # it died before the kernel was told
-            os._exit(1)
+    if order.dies_with_parent and (dies := die_with_parent(order.dies_with_parent, order.parent)) is not None:
+        dies()
     os.nice(order.niceness)
     os.umask(order.umask)
     os.sched_setaffinity(0, order.processors)

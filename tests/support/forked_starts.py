@@ -39,7 +39,7 @@ PLAIN = {"pass_fds": (), "shell": False, "restore_signals": True, "process_group
 """What a start asks for that can be forked."""
 BEFORE = {
     None: (0, False),
-    "gateway.serving.children.die_with_parent": (signal.SIGTERM, False),
+    "registry.children.with_parent.die_with_parent": (signal.SIGTERM, False),
     "trainer.jobs.executors._before_exec": (signal.SIGKILL, True),
 }
 """Whose functions a process can be told to call before it begins, and what a forked one does then: the signal by which

@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 from sqlalchemy.engine import make_url
 
-from gateway.serving.children import die_with_parent
+from registry.children.with_parent import die_with_parent
 from registry.db import Database
 from tests.support.temporary import files_root
 from tests.support.waiting import DEADLINE_S

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import queue
 import signal
@@ -15,12 +14,12 @@ from pathlib import Path
 from typing import Protocol
 
 from registry.children.environment import without_settings
+from registry.children.with_parent import die_with_parent
 from registry.children.yielding import yield_processors
 from trainer.jobs.folder import JobFolder
 from trainer.jobs.lines import MAX_LINE_BYTES
 from trainer.jobs.memory import oom_kills
 
-PR_SET_PDEATHSIG = 1
 ENDED_FIRST = b"1000"
 """The `oom_score_adj` of what the kernel ends first when memory is short: not an engine or a gateway."""
 MOST_LINES_WAITING = 1_000
@@ -198,15 +197,12 @@ class LocalChild:
 
 def _before_exec() -> Callable[[], None]:
     """What a child does first: the kernel ends it with its worker, even one that is killed."""
-    parent = os.getpid()
-    prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
+    dies_with_it = die_with_parent(signal.SIGKILL)
 
     def before_exec() -> None:
-        if prctl is not None:
+        if dies_with_it is not None:
             _end_first()
-            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:  # it died before the kernel was told
-                os._exit(1)
+            dies_with_it()
 
     return before_exec
 
