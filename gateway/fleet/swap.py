@@ -94,9 +94,12 @@ class SwapRunner:
         return set().union(*self._targets.values())
 
     async def start_pending(self) -> None:
-        """Begin every swap in the queue that is not running yet."""
+        """Begin every swap in the queue that is not running yet. One that ends while the queue is read is not begun
+        again: it may have been read as it was before.
+        """
+        known = set(self._running)
         for swap in await asyncio.to_thread(self._registry.swaps.pending):
-            if swap.id not in self._running:
+            if swap.id not in known and swap.id not in self._running:
                 self._targets[swap.id] = _reached(swap)
                 task = asyncio.create_task(self._run(swap), name=f"swap {swap.id}")
                 self._running[swap.id] = task

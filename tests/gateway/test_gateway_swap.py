@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ import pytest
 from registry.adapters.aliases import move_alias
 from registry.errors import AdapterRefused, Conflict, InvalidInput, NotFound
 from registry.names import AdapterRef, parse_ref
+from registry.swaps.infos import SwapInfo
+from registry.swaps.store import Swaps
 from tests.support.stack import CHAT, MESSAGES, TEXT, House, Stack, proof, run, run_stack
 from tests.support.waiting import DEADLINE_S, wait_until, wait_until_async
 
@@ -274,3 +277,31 @@ def test_a_body_that_was_under_way_during_a_promote_is_answered_by_the_new_versi
         client.sendall(body[10:])
         answer = client.recv(65_536)
     assert b"x-switchyard-model: acme/triage@1.1" in answer
+
+
+def test_a_swap_that_ends_while_the_queue_is_read_is_not_begun_again(
+    swapping: Stack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    runner, read, late = swapping.controller.swaps, Swaps.pending, threading.Event()
+
+    def read_slowly(swaps: Swaps) -> list[SwapInfo]:
+        found = read(swaps)
+        if any(swap.id in runner.ids() for swap in found):
+            wait_until("the swaps to end", lambda: not runner.ids())
+            late.set()
+        return found
+
+    monkeypatch.setattr(Swaps, "pending", read_slowly)
+    swapping.faults(token_ms=100)  # so that the swap drains for as long as a few rounds take
+    body = {"model": "acme/triage", "messages": MESSAGES, "max_tokens": 15, "stream": True}
+    headers = {"Authorization": f"Bearer {swapping.house.keys['acme']}"}
+    with httpx.stream("POST", swapping.url + CHAT, json=body, headers=headers, timeout=DEADLINE_S) as answer:
+        lines = answer.iter_lines()
+        assert next(lines)
+        swap_id = swapping.house.registry.swaps.request(parse_ref("acme/triage@1.1"), actor="test").id
+        assert list(lines)
+    assert swapping.house.finished(swap_id).state == "done"
+    assert late.wait(DEADLINE_S)
+    swapping.faults(token_ms=0)
+    assert swapping.house.promote("acme/triage", "1.0").state == "done"
+    assert "failed" not in caplog.text
