@@ -80,6 +80,7 @@ def command_called(name: str) -> Any:
     """Import the command of that name: a group, or one function."""
     from switchyard.help_text import let_flow
     from switchyard.missing import name_all_missing
+    from switchyard.numbers import bound_numbers
     from switchyard.ordering import write_down_orders
     from switchyard.typed import name_as_typed
 
@@ -91,6 +92,7 @@ def command_called(name: str) -> Any:
         single.command()(found)
         found = single
     command = typer.main.get_command(found)
+    bound_numbers(command)
     name_as_typed(command)
     name_all_missing(command)
     let_flow(command)

@@ -147,9 +147,10 @@ def test_replay_wants_one_source(shop: Run, run: Run, words: tuple[str, ...]) ->
 
 
 def test_a_file_that_is_no_export_is_refused(shop: Run, run: Run, tmp_path: Path) -> None:
-    (tmp_path / "x").write_text("hello")
-    refused = run("experiments", "replay", "--file", tmp_path / "x")
-    assert "--file is no export of an experiment" in refused.err
+    for text in ("hello", "[" * 100_000):
+        (tmp_path / "x").write_text(text)
+        refused = run("experiments", "replay", "--file", tmp_path / "x")
+        assert "--file is no export of an experiment" in refused.err
 
 
 def test_simulate_tells_how_long_a_plan_would_take_on_the_traffic_that_there_was(

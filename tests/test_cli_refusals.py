@@ -45,6 +45,22 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "a version twice": (("adapters", "split", "acme/triage", "1.1=10", "1.1=90"), "1.1 is given twice"),
     "endless weights": (("adapters", "split", "acme/triage", "1.0=inf", "1.1=0"), "weight is '1.0=inf'"),
+    "a share that is no number": (
+        ("experiments", "shadow", "acme/triage", "1.1", "--share", "nan"),
+        "--share is nan; expected a finite number",
+    ),
+    "an effect without end": (
+        ("experiments", "simulate", "acme/triage", "1.1", "--effect", "inf"),
+        "--effect is inf; expected a finite number",
+    ),
+    "a number that no database holds": (
+        ("experiments", "pairs", "99999999999999999999"),
+        "is 99999999999999999999; expected a number from",
+    ),
+    "a place in a list that no database holds": (
+        ("feedback", "export", "acme/triage", "--after", "99999999999999999999"),
+        "--after is 99999999999999999999; expected a number from",
+    ),
     "weights that do not sum": (
         ("adapters", "split", "acme/triage", "1.0=50", "1.1=49"),
         "1.0 50 %, 1.1 49 %, 99 % together",

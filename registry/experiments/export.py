@@ -88,5 +88,5 @@ def read_export(lines: Iterable[str]) -> Exported:
                 log.append(DecisionInfo(**one["decision"]))
         shares = {int(split): arms for split, arms in head["shares"].items()}
         return Exported(head["experiment"], Plan.of(head["plan"]), shares, tuple(units), tuple(log))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise InvalidInput(f"file is no export of an experiment: {error}", param="file") from error

@@ -29,7 +29,9 @@ def simulate(
     control_mean: float | None = typer.Option(
         None, "--control-mean", help="Of the primary metric, where nothing is known of it: 0.6 is 60 %."
     ),
-    units_a_day: float | None = typer.Option(None, "--units-a-day", help="Instead of those of the last 7 days."),
+    units_a_day: float | None = typer.Option(
+        None, "--units-a-day", min=0.01, max=1e9, help="Instead of those of the last 7 days."
+    ),
     runs: int = typer.Option(200, "--runs", min=10, max=2_000, help="Simulated experiments."),
     json_output: bool = JsonFlag,
 ) -> None:
