@@ -181,6 +181,13 @@ def test_simulate_asks_for_the_mean_of_a_metric_that_traffic_does_not_tell(shop:
     assert "--control-mean is not known: traffic does not tell 'solved'" in refused.err
 
 
+@pytest.mark.parametrize(("option", "value"), [("--control-mean", "5"), ("--control-mean", "-0.1"), ("--effect", "2")])
+def test_simulate_takes_rates_for_parts_of_a_whole(shop: Run, run: Run, option: str, value: str) -> None:
+    refused = run("experiments", "simulate", "acme/triage", "1.1", "--units-a-day", "3000", option, value)
+    assert refused.status == 1
+    assert f"{option} is {value}, and errors is a part of all" in refused.err
+
+
 def test_simulate_without_traffic_says_what_to_give(shop: Run, run: Run) -> None:
     refused = run("experiments", "simulate", "acme/triage", "1.1")
     assert refused.status == 1

@@ -59,6 +59,22 @@ class Question:
                 f"control_mean is not known: traffic does not tell {plan.metric.name!r}; say what it is, such as 0.6",
                 param="control_mean",
             )
+        if is_rate(plan.metric.name):
+            self._within_rate()
+
+    def _within_rate(self) -> None:
+        """A mean of what is either 0 or 1, and a difference of two."""
+        name = self.plan.metric.name
+        if self.control_mean is not None and not 0 <= self.control_mean <= 1:
+            raise InvalidInput(
+                f"control_mean is {self.control_mean:g}, and {name} is a part of all: from 0 to 1, such as 0.05 for 5 %",
+                param="control_mean",
+            )
+        if not -1 <= self.effect <= 1:
+            raise InvalidInput(
+                f"effect is {self.effect:g}, and {name} is a part of all: from -1 to 1, such as 0.02 for two points",
+                param="effect",
+            )
 
     @property
     def left_out(self) -> tuple[str, ...]:
