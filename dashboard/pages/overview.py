@@ -46,6 +46,7 @@ class Traffic:
     """The traffic of a window, drawn."""
 
     window: str
+    """The time that is counted, in words: all that was asked for, or less."""
     since_ms: float
     began_within: bool
     """Whether counting began within the window, so that it is not whole."""
@@ -144,11 +145,12 @@ def traffic_of(document: Mapping[str, Any], window: str, step_s: int) -> Traffic
         lines = [Series("p50", line[f"{name}_p50_ms"]), Series("p95", line[f"{name}_p95_ms"])]
         return charts.line(label, at_ms, lines, figures.ms)
 
+    began_within = bool(at_ms) and document["since_ms"] > at_ms[0] + 1000 * step_s
     told = [Series(said, errors[name]) for name, said in OUTCOMES.items() if name in errors and any(errors[name])]
     return Traffic(
-        window=window,
+        window=figures.seconds(round(counted_s)) if began_within else window,
         since_ms=document["since_ms"],
-        began_within=bool(at_ms) and document["since_ms"] > at_ms[0] + 1000 * step_s,
+        began_within=began_within,
         requests_per_s=requests / counted_s,
         requests=requests,
         fault_share=faults / requests if requests else None,

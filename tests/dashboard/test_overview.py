@@ -72,7 +72,10 @@ def test_traffic_of_nobody_is_no_error() -> None:
 
 
 def test_counting_that_began_within_the_time_shown_is_told() -> None:
-    assert traffic_of({**DOCUMENT, "since_ms": 15_000}, "1 h", 10).began_within
+    traffic = traffic_of({**DOCUMENT, "since_ms": 15_000, "until_ms": 60_000}, "1 h", 10)
+    assert traffic.began_within
+    assert traffic.window == "45 s"
+    assert traffic_of(DOCUMENT, "1 h", 10).window == "1 h"
 
 
 def test_an_order_is_among_what_changed_lately(operator: Visitor, stack: Stack) -> None:
