@@ -67,7 +67,7 @@ class Question:
         name = self.plan.metric.name
         if self.control_mean is not None and not 0 <= self.control_mean <= 1:
             raise InvalidInput(
-                f"control_mean is {self.control_mean:g}, and {name} is a part of all: from 0 to 1, such as 0.05 for 5 %",
+                f"control_mean is {self.control_mean:g}, and {name} is a part of all: from 0 to 1, such as 0.05",
                 param="control_mean",
             )
         if not -1 <= self.effect <= 1:
