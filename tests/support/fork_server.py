@@ -134,7 +134,7 @@ def serve(link: socket.socket) -> tuple[Order, list[int]]:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who ordered
     while (came := received(link)) is not None:
         order, files = came
-        pid, end = _forked()
+        pid, end = _forked(order.new_session)
         if not pid:
             link.detach()
             os.read(end, 1)  # until it has its parent
@@ -145,24 +145,28 @@ def serve(link: socket.socket) -> tuple[Order, list[int]]:
     sys.exit()
 
 
-def _forked() -> tuple[int, int]:
+def _forked(new_session: bool) -> tuple[int, int]:
     """A copy of this process, whose own parent has ended: so it is a child of the nearest one above that takes orphans.
 
-    Its number, and the end of a pipe to close when it may begin; in the copy 0, and the end to read.
+    Its number, and the end of a pipe to close when it may begin; in the copy 0, and the end to read. Its session, if it
+    has one of its own, is there by then, as it is when `Popen` returns: its group can be ended at once.
     """
     wait, go = os.pipe()
     hear, say = os.pipe()
     between = os.fork()
     if not between:
-        pid = os.fork()
-        if not pid:
-            os.close(go)
-            return 0, wait
-        os.write(say, pid.to_bytes(NUMBER_BYTES, "little"))
-        os._exit(0)
+        if os.fork():
+            os._exit(0)
+        if new_session:
+            os.setsid()
+        os.write(say, os.getpid().to_bytes(NUMBER_BYTES, "little"))
+        for number in (go, hear, say):
+            os.close(number)
+        return 0, wait
+    os.close(say)
     os.waitpid(between, 0)
     pid = int.from_bytes(os.read(hear, NUMBER_BYTES), "little")
-    for number in (wait, hear, say):
+    for number in (wait, hear):
         os.close(number)
     return pid, go
 
@@ -173,8 +177,6 @@ def _parent_of(pid: int) -> int:
 
 def become(program: str, order: Order, files: list[int]) -> None:
     """What was ordered, up to its first line."""
-    if order.new_session:
-        os.setsid()
     if order.ends_first:
         Path("/proc/self/oom_score_adj").write_text("1000")
     if order.dies_with_parent and (dies := die_with_parent(order.dies_with_parent, order.parent)) is not None:
