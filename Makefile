@@ -9,7 +9,7 @@ TORCH := torch==2.13.0+cpu
 TORCH_INDEX ?=
 PYTEST := $(BIN)/python -m pytest
 # Much of a test's time is waiting: so many processes share the files of tests out, and one of them asks the real engine.
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 4
 
 # Compiled modules are kept whatever the shell says: vLLM, torch and transformers take seconds to compile, at every start.
 unexport PYTHONDONTWRITEBYTECODE

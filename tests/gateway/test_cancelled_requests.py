@@ -105,9 +105,11 @@ async def test_a_delivery_that_is_cancelled_leaves_no_connection(scheme: str) ->
     sender = Sender(Destinations(None, None, (ip_network("127.0.0.0/8"),)))
     async with raw_server(greet) as server:
         url = server.url.replace("http", scheme)
-        for turns in range(40):
+        for turns in range(1_000):  # a turn may be shorter than it takes to connect
             await ends_within(turns, sender.post(url, *EVENT))
             await wait_until_async(f"all to be closed, after {turns} turns", lambda: still_open(server) == 0)
+            if turns >= 40 and len(server.connections) > 10:
+                break
         assert len(server.connections) > 10
 
 

@@ -101,7 +101,7 @@ def _too_many(desk: Desk) -> httpx.Response:
 
 
 def _private_hook(desk: Desk) -> httpx.Response:
-    body = {"name": "sly", "url": "https://127.0.0.1:9/", "event_types": ["fine_tuning.job.failed"]}
+    body = {"name": "sly", "url": "https://localhost:9/", "event_types": ["fine_tuning.job.failed"]}
     made = desk.stack.post(HOOKS, body).json()["id"]
     answer = desk.stack.post(f"{HOOKS}/{made}/test", {"event_type": "fine_tuning.job.failed"})
     desk.ask("DELETE", f"{HOOKS}/{made}")
