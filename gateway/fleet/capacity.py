@@ -7,7 +7,8 @@ served for two looks. When it has what it may and none waits, it gets an eighth 
 free that are kept (`room.py`), it is tried with more only `CALM` looks after one has found some waiting: what begins
 then takes what was kept.
 
-One that nobody has described begins with few (`room.UNKNOWN`), as a flood would fill its queue before the first look.
+One that nobody has described begins with few (`room.UNKNOWN`), as a flood would fill its queue before the first look,
+or with what the first look finds running in it: who has just begun to look has not begun what runs there.
 It gets twice as many with each look at which it has what it may, until some have waited in it.
 """
 
@@ -73,6 +74,8 @@ class Capacity:
         if last is not None and look.boot != last.boot:
             last = None
             self._begin_anew()
+        if last is None and not self.tried:
+            self.most = min(self.bound, max(self.most, look.running))
         full = last is not None and last.waiting > FEW and look.running <= last.running
         self.calm = 0 if look.waiting > FEW else min(self.calm + 1, CALM)
         self.tried = self.tried or not self.calm

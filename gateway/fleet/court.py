@@ -41,7 +41,7 @@ from registry.errors import RegistryError
 from registry.service import Registry
 
 log = logging.getLogger("switchyard.fleet")
-UNDECIDED = (EngineFault, RegistryError, SQLAlchemyError, OSError)
+UNDECIDED = (ColdAdapterFailed, EngineFault, RegistryError, SQLAlchemyError, OSError)
 WITNESSES = 2
 """Known-good adapters that an engine must all fail to be refused: one may be at odds with this engine alone."""
 STAND_INS = 4
@@ -315,7 +315,7 @@ class Court:
                     await engine.try_out(version.manifest_digest, folder)
                 await asyncio.to_thread(self._registry.adapters.release, version.id, by_machine=True)
                 self._announce(await asyncio.to_thread(self._registry.db.catalog_revision))
-            except (*UNDECIDED, ColdAdapterFailed) as error:
+            except UNDECIDED as error:
                 log.info("%s stays in quarantine: %s", version.name, error)
             else:
                 self._proved.setdefault(version.id, set()).add(engine.url)

@@ -34,6 +34,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 1, 3_600
 """Between two tries, twice as long each time."""
 LONGEST_URGENT_S = 300
 """The same for warnings of budgets."""
+MODEL_IS_THERE = "fine_tuning.job.succeeded"
 SWEEP_S = 300.0
 STOP_S = 2.0
 
@@ -42,7 +43,7 @@ class Courier:
     """Takes deliveries up and makes them."""
 
     def __init__(self, outbox: Outbox, destinations: Destinations, wait_until_served: Callable[[], object]) -> None:
-        """`wait_until_served` returns when all workers have what an event may tell of in force, or after seconds."""
+        """`wait_until_served` returns when all workers serve a model that an event tells of, or after seconds."""
         self._outbox = outbox
         self._destinations = destinations
         self._wait_until_served = wait_until_served
@@ -111,7 +112,7 @@ class Courier:
 
     async def _deliver(self, sender: Sender, delivery: Delivery) -> str | None:
         """Whoever hears of a model asks it at once, so all workers know it before."""
-        if delivery.attempts == 1:
+        if delivery.type == MODEL_IS_THERE and delivery.attempts == 1:
             with contextlib.suppress(SQLAlchemyError):
                 await asyncio.to_thread(self._wait_until_served)
         return await sender.deliver(delivery)

@@ -47,6 +47,7 @@ class Delivery:
     number: int
     tenant: str
     event_id: str
+    type: str
     endpoint_id: str | None
     url: str | None
     secrets: tuple[str, ...]
@@ -148,7 +149,9 @@ class Outbox:
     def _delivery(self, session: Session, row: WebhookDelivery, at_ms: int) -> Delivery:
         endpoint = None if row.endpoint_id is None else session.get(WebhookEndpointRow, row.endpoint_id)
         url, secrets = (None, ()) if endpoint is None else (endpoint.url, self._secrets(endpoint, at_ms))
-        return Delivery(row.number, row.tenant, row.event_id, row.endpoint_id, url, secrets, row.body, row.attempts + 1)
+        return Delivery(
+            row.number, row.tenant, row.event_id, row.type, row.endpoint_id, url, secrets, row.body, row.attempts + 1
+        )
 
     def _secrets(self, endpoint: WebhookEndpointRow, at_ms: int) -> tuple[str, ...]:
         """The newest first; none when they cannot be read, and then nothing is sent."""

@@ -46,8 +46,8 @@ def create_key(
             adapters=adapter or None,
             actor=actor(),
         )
+        _show_once(key, json_output)
         registry.wait_until_served()
-    _show_once(key, json_output)
 
 
 @keys.command("rotate")
@@ -61,9 +61,9 @@ def rotate_key(
     """Make a key like this one and print it, once; this one ends, at once or after so many hours."""
     with open_registry() as registry:
         key = registry.tenants.rotate_key(key_id, keep_old_s=keep_old * 3_600, actor=actor())
+        _show_once(key, json_output)
         registry.wait_until_served()
-        old = next(one for one in registry.tenants.list_keys(key.tenant) if one.id == key_id)
-    _show_once(key, json_output)
+        old = registry.tenants.get_key(key_id)
     if not json_output:
         say(
             f"The old key {key_id} works until {when(old.expires_at_ms)}."
@@ -73,6 +73,7 @@ def rotate_key(
 
 
 def _show_once(key: NewKey, json_output: bool) -> None:
+    """Before anything else can fail."""
     if json_output:
         print_json(key)
         return

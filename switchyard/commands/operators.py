@@ -33,11 +33,11 @@ def add_operator(
     until_ms = None if expires is None else day_ms(expires, "expires")
     with open_registry() as registry:
         made = registry.operators.add(name, cast("Role", role), actor=actor(), expires_at_ms=until_ms)
+        if json_output:  # before anything else can fail
+            print_json({"secret": made.secret, "operator": made.info})
+        else:
+            say(made.secret, "", f"id {made.info.id}, role {role}. Keep it: it cannot be shown again.")
         registry.wait_until_served()
-    if json_output:
-        print_json({"secret": made.secret, "operator": made.info})
-        return
-    say(made.secret, "", f"id {made.info.id}, role {role}. Keep it: it cannot be shown again.")
 
 
 @operators.command("list")

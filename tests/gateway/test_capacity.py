@@ -79,3 +79,10 @@ def test_an_engine_whose_free_seats_are_kept_is_tried_with_more_only_long_after_
     assert capacity.take(look(29, 0)) == 38
     assert capacity.take(look(32, 2)) == 33
     assert capacity.take(look(33, 0)) == 38, "it has all that it may, and none waits"
+
+
+def test_what_runs_in_an_engine_at_the_first_look_is_not_taken_from_it() -> None:
+    """A new leader finds it as busy as the one before has left it."""
+    capacity = Capacity(1024, 32)
+    assert [capacity.take(look(500, 2)), capacity.take(look(500, 0))] == [500, 563]
+    assert Capacity(256, 32).take(look(500, 2)) == 256

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from registry.db import now_ms
-from registry.errors import Conflict, InvalidInput
+from registry.errors import Conflict, InvalidInput, RegistryError
+from registry.service import Registry
 from tests.support.admin_calls import Admin
 from tests.support.cli_runner import Run, run
 from tests.support.stack import House, Stack
@@ -76,3 +77,20 @@ def test_the_command_rotates_and_shows_when_the_old_key_ends(run: Run) -> None:
     assert f"The old key {new['id']} works until " in said
     assert f"The old key {old['id']} is revoked." in run("keys", "rotate", old["id"]).out
     assert run("keys", "rotate", old["id"]).status == 1
+
+
+def test_a_secret_is_shown_whatever_fails_once_it_is_made(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("tenants", "create", "acme")
+    old = run("keys", "create", "acme", "--json").document
+
+    def fail(_: Registry) -> None:
+        raise RegistryError("the database is away")
+
+    monkeypatch.setattr(Registry, "wait_until_served", fail)
+    for command in (
+        ("keys", "create", "acme"),
+        ("keys", "rotate", old["id"]),
+        ("operators", "add", "a", "--role=read"),
+    ):
+        done = run(*command)
+        assert (done.status, done.out[:3], "the database is away" in done.err) == (1, "sk-", True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -58,3 +59,24 @@ def test_a_vllm_with_others_keeps_all_of_its_own_and_its_log_says_why(
         on_cpu.put_in_place(module)
     assert products_in(module) == own
     assert [one.getMessage() for one in caplog.records] == [f"{on_cpu.SAID_OF_OTHERS}: {why}"]
+
+
+def test_products_that_are_not_of_python_stay(caplog: pytest.LogCaptureFixture) -> None:
+    module = vllms()
+    vars(module)["bgmv_shrink"] = max
+    with caplog.at_level(logging.WARNING):
+        on_cpu.put_in_place(module)
+    assert not products_in(module) & set(on_cpu.PRODUCTS)
+    assert [one.getMessage() for one in caplog.records] == [
+        f"{on_cpu.SAID_OF_OTHERS}: its bgmv_shrink does not say what it takes"
+    ]
+
+
+def test_a_vllm_that_has_its_products_elsewhere_serves_with_them(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "vllm.lora.punica_wrapper", None)
+    with caplog.at_level(logging.WARNING):
+        on_cpu.begin()
+    (said,) = caplog.records
+    assert said.getMessage().startswith(f"{on_cpu.SAID_OF_OTHERS}: ")

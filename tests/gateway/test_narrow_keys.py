@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.support.training_parts import ordered
 from tests.support.waiting import wait_until
 
 EVERY = ("inference", "base", "training")
+NO_JOB = "ftjob-" + 24 * "0"
 
 
 @pytest.fixture
@@ -112,6 +114,10 @@ def test_it_trains_on_from_its_own_adapter_into_its_own_adapter(two: Stack) -> N
     assert [job["id"] for job in listed] == [own.json()["id"]]
     for path in ("", "/events", "/checkpoints"):
         assert ask(two, "GET", f"/v1/fine_tuning/jobs/{others}{path}", secret).status_code == 404
+    for path in ("/{}/events?after=x", "/{}/checkpoints?after=x", "?after={}"):
+        answers = [ask(two, "GET", f"/v1/fine_tuning/jobs{path.format(id_)}", secret) for id_ in (others, NO_JOB)]
+        assert [one.status_code for one in answers] == [404, 404]
+        assert answers[0].json() == json.loads(answers[1].text.replace(NO_JOB, others)), "as of one that there is not"
     for wish in ("pause", "resume", "cancel"):
         assert ask(two, "POST", f"/v1/fine_tuning/jobs/{others}/{wish}", secret).status_code == 404
     assert ask(two, "POST", f"/v1/fine_tuning/jobs/{own.json()['id']}/cancel", secret).status_code == 200

@@ -12,6 +12,8 @@ from typing import Any, cast
 import pytest
 
 from gateway.engines import managed
+from gateway.engines.faults import AdapterRejected
+from gateway.engines.managed import ManagedEngine
 from gateway.fleet import court, loading, proof_slots
 from gateway.fleet.adapter_slots import AdapterSlots
 from gateway.fleet.hub import Hub
@@ -236,3 +238,17 @@ async def test_a_proof_that_is_over_before_its_turn_leaves_the_line() -> None:
     await asyncio.sleep(0)
     assert (worker.slots.waiting, worker.said) == (0, [])
     worker.held.take(ProofSlotLeft(2))  # nothing is known of it
+
+
+async def test_who_gets_no_slot_to_ask_with_whether_an_engine_is_at_fault_is_told_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(proof_slots, "MOST_S", 0.0)
+    monkeypatch.setattr(proof_slots, "LOOK_S", 0.001)
+    engine = cast(ManagedEngine, SimpleNamespace(url=URL, profile=SimpleNamespace(generates=True)))
+    nothing = cast(Any, None)
+    judges = court.Court([engine], nothing, nothing, nothing, nothing, nothing, nothing, nothing)
+    slot = Links("a").proofs.one(URL, VERSION, waits=True)
+    failed = await judges.judge(engine, VERSION, AdapterRejected("no such layer"), slot)
+    assert not failed.permanent
+    assert "no such layer; whether the engine is at fault is not known yet: acme/triage@1.1 waited 0 s" in str(failed)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from ipaddress import ip_address, ip_network
 from typing import Any, cast
 
@@ -11,15 +13,16 @@ import pytest
 from openai import OpenAI
 
 from gateway.webhooks.addresses import NotAllowed, check_address
-from gateway.webhooks.courier import OF_ONE_TENANT, wait_ms
+from gateway.webhooks.courier import LEASE_MS, LONGEST_WAIT_S, OF_ONE_TENANT, Courier, wait_ms
+from gateway.webhooks.sender import Destinations
 from registry.names import SYSTEM
 from registry.training.jobs import JobError, JobOrder, TrainingJob
-from registry.webhooks.outbox import Delivery
+from registry.webhooks.outbox import FURTHEST_MS, Delivery, add_event
 from tests.support.admin_calls import Admin
 from tests.support.cli_runner import Run, run
-from tests.support.stack import Stack, open_house, run_stack
+from tests.support.stack import House, Stack, open_house, run_stack
 from tests.support.training_worker import FakeWorker
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until, wait_until_async
 from tests.support.webhook_host import WebhookHost, webhook_host
 
 __all__ = ["run"]
@@ -262,10 +265,28 @@ def test_public_addresses_need_encryption_and_named_networks_do_not() -> None:
 
 def test_pauses_between_tries_grow_to_a_bound() -> None:
     def wait_s(tenant: str, attempts: int) -> int:
-        return wait_ms(Delivery(1, tenant, "evt-1", None, None, (), b"", attempts)) // 1000
+        return wait_ms(Delivery(1, tenant, "evt-1", TYPES[0], None, None, (), b"", attempts)) // 1000
 
     assert [wait_s("acme", attempts) for attempts in (1, 2, 3, 13, 99)] == [1, 2, 4, 3_600, 3_600]
     assert [wait_s(SYSTEM, attempts) for attempts in (1, 9, 10, 99)] == [1, 256, 300, 300]
+    assert max(LEASE_MS, LONGEST_WAIT_S * 1000) < FURTHEST_MS, "longer ones are due to a clock that was put back"
+
+
+async def test_only_what_tells_of_a_model_waits_until_workers_serve_it(house: House, host: WebhookHost) -> None:
+    house.registry.webhooks.create("acme", "mine", host.url, TYPES)
+    waits = list[int]()
+    to = Destinations(None, None, (ip_network("127.0.0.0/8"),))
+    courier = asyncio.create_task(Courier(house.registry.outbox, to, lambda: waits.append(1)).run())
+    try:
+        with house.registry.db.write() as session:
+            for type in TYPES:
+                add_event(session, "acme", type, {"id": "ftjob-1"})
+        await wait_until_async("all to be told", lambda: len(host.bodies) == len(TYPES))
+    finally:
+        courier.cancel()
+        with suppress(asyncio.CancelledError):
+            await courier
+    assert waits == [1]
 
 
 def test_the_operator_makes_lists_rotates_and_deletes_endpoints(

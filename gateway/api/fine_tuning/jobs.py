@@ -72,8 +72,7 @@ def _add_orders(router: APIRouter, house: House) -> None:
         @router.post(f"/{{job_id}}/{wish}", name=f"{wish}_job", description=f"{wish.capitalize()} a job.")
         async def steer_job(job_id: str, request: Request) -> dict[str, Any]:
             principal = may_train(house, request)
-            if principal.adapters is not None:
-                await _job(house, principal, job_id)
+            await _require_usable(house, principal, job_id)
             work = partial(workshop.jobs.order, principal.tenant, job_id, wish)
             return _document(house, await workshop.do(principal.tenant, work))
 
@@ -91,6 +90,8 @@ def _add_pages(router: APIRouter, house: House) -> None:
         principal = may_train(house, request)
         limit = whole_number(request, "limit", LISTED_JOBS, MOST_JOBS)
         after, metadata = request.query_params.get("after"), _metadata_filter(request)
+        if after is not None:
+            await _require_usable(house, principal, after)
         work = partial(workshop.jobs.page, principal.tenant, after, limit + 1, metadata, principal.adapters)
         found = await workshop.do(principal.tenant, work)
         await workshop.served(principal.tenant, found)
@@ -101,6 +102,7 @@ def _add_pages(router: APIRouter, house: House) -> None:
         """What happened in a job, the newest first."""
         principal = may_train(house, request)
         limit = whole_number(request, "limit", LISTED_EVENTS, MOST_EVENTS)
+        await _require_usable(house, principal, job_id)
         work = partial(workshop.jobs.events, principal.tenant, job_id, request.query_params.get("after"), limit + 1)
         found = await workshop.do(principal.tenant, work)
         await _job(house, principal, job_id)  # after its events: the last one may say that it has succeeded
@@ -125,6 +127,12 @@ async def _job(house: House, principal: Principal, job_id: str) -> TrainingJob:
     if not principal.may_use(job.adapter):
         raise said_of(NoSuchJob(job_id))
     return job
+
+
+async def _require_usable(house: House, principal: Principal, job_id: str) -> None:
+    """Before anything is said of a job to a key for some adapters. Raises `ApiError`."""
+    if principal.adapters is not None:
+        await _job(house, principal, job_id)
 
 
 def _require_own(principal: Principal, order: JobOrder) -> None:

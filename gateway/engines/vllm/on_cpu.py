@@ -129,6 +129,7 @@ PRODUCTS: Mapping[Callable[..., None], tuple[str, ...]] = {
 
 IN_ITS_CHILD = "__mp_main__"
 """What this module is called in the process that the server starts for the engine itself (by multiprocessing)."""
+LOG = "vllm.switchyard"
 SAID = "adapters are multiplied where they are"
 """In the engine's log, of each of both processes."""
 SAID_OF_OTHERS = "adapters are multiplied by vLLM's own products"
@@ -137,7 +138,7 @@ SAID_OF_OTHERS = "adapters are multiplied by vLLM's own products"
 
 def put_in_place(module: Any) -> None:
     """Let `module`, vLLM's products for CPUs, multiply by ours in this process, if its own are called as 0.32's are."""
-    log = logging.getLogger("vllm.switchyard")
+    log = logging.getLogger(LOG)
     if (why := unfit(module)) is not None:
         log.warning("%s: %s", SAID_OF_OTHERS, why)
         return
@@ -152,9 +153,23 @@ def unfit(module: Any) -> str | None:
         name = product.__name__
         if (own := getattr(module, name, None)) is None:
             return f"this one has no {name}, as 0.32 has"
-        if (given := tuple(signature(own).parameters)) != expected:
+        try:
+            given = tuple(signature(own).parameters)
+        except (TypeError, ValueError):  # it is not of Python
+            return f"its {name} does not say what it takes"
+        if given != expected:
             return f"its {name} takes {', '.join(given)}, and that of 0.32 {', '.join(expected)}"
     return None
+
+
+def begin() -> None:
+    """In a process that multiplies or starts one that does."""
+    try:
+        from vllm.lora.punica_wrapper import punica_cpu
+    except ImportError as error:
+        logging.getLogger(LOG).warning("%s: %s", SAID_OF_OTHERS, error)
+    else:
+        put_in_place(punica_cpu)
 
 
 def main() -> None:
@@ -165,8 +180,6 @@ def main() -> None:
 
 
 if __name__ in ("__main__", IN_ITS_CHILD):
-    from vllm.lora.punica_wrapper import punica_cpu
-
-    put_in_place(punica_cpu)
+    begin()
 if __name__ == "__main__":
     main()
