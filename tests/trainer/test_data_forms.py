@@ -293,6 +293,25 @@ def test_fields_that_say_nothing_are_as_if_they_were_not_there(tmp_path: Path) -
         "audio": None,
         "function_call": None,
         "tool_calls": None,
+        "weight": None,
     }
-    dumped = {"messages": [ASKED, {**ANSWER, **nothing}], "tools": None, "parallel_tool_calls": None, "functions": None}
+    dumped: dict[str, Any] = {
+        "messages": [ASKED, {**ANSWER, **nothing}],
+        "tools": None,
+        "parallel_tool_calls": None,
+        "functions": None,
+    }
     assert read(tmp_path, dumped).examples == read(tmp_path, {"messages": [ASKED, ANSWER]}).examples
+    function: Any = WEATHER["function"]
+    call, offered = {**CALL, "type": None}, {**WEATHER, "function": {**function, "title": None}}
+    dumped = {**TOOL_ROW, "messages": [ASKED, {"role": "assistant", "tool_calls": [call]}, TOLD, ANSWER]}
+    assert read(tmp_path, {**dumped, "tools": [offered]}).examples == read(tmp_path, TOOL_ROW).examples
+    asked: Any = OPENAI_PAIR["input"]
+    dumped = {**OPENAI_PAIR, "input": {**asked, "user": None}}
+    assert read(tmp_path, dumped).preferences == read(tmp_path, OPENAI_PAIR).preferences
+
+
+def test_a_heldout_instruction_may_have_a_text_to_slice_by(tmp_path: Path) -> None:
+    row = {"instruction": "Say hi.", "output": "hi", "text": "mail"}
+    assert faults_of(tmp_path, row) == [(1, "public_set")]
+    assert read_data(tmp_path / "d.jsonl", "auto", others=True).rows == 1

@@ -49,29 +49,29 @@ def is_draft(row: dict[str, Any]) -> bool:
     return "draft" in row and "row" in row
 
 
-def settle(lines: Iterable[Line], wanted: Format) -> tuple[RowFormat | None, dict[int, Fault]]:
+def settle(lines: Iterable[Line], wanted: Format, *, others: bool = False) -> tuple[RowFormat | None, dict[int, Fault]]:
     """The form that a file's rows have, and the faults (by line) of rows that have another, or none: the first many.
 
     Where it is not given, it is the form that most rows have, and of two equals the one that comes first. None: no row
-    has a form.
+    has a form. `others`: rows may have other fields.
     """
     found = [(line, format_of(line.row)) for line in lines]
     counts = Counter(name for _, name in found if name is not None)
     most = max(counts, key=counts.__getitem__, default=None)
     settled = most if wanted == "auto" else wanted
-    others = _others(found, settled, mixed=len(counts) > 1 or settled == most)
-    return settled, dict(islice(others, MAX_FAULTS))
+    unlike = _unlike(found, settled, mixed=len(counts) > 1 or settled == most, others=others)
+    return settled, dict(islice(unlike, MAX_FAULTS))
 
 
-def _others(
-    found: Iterable[tuple[Line, RowFormat | None]], settled: RowFormat | None, *, mixed: bool
+def _unlike(
+    found: Iterable[tuple[Line, RowFormat | None]], settled: RowFormat | None, *, mixed: bool, others: bool
 ) -> Iterator[tuple[int, Fault]]:
     for line, name in found:
         number = line.number
         if is_draft(line.row):
             text = "generated, and nobody has read it; look at it with `switchyard data review`, and train on its --out"
             yield number, Fault(number, "unreviewed_draft", text)
-        elif (public := public_set_of(line.row)) is not None:
+        elif (public := public_set_of(line.row, others=others)) is not None:
             text = f"a row as {public} has them; `switchyard data convert FILE --to chat --out NEW` writes it as a chat"
             yield number, Fault(number, "public_set", text)
         elif settled is None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer.data.faults import Fault
-from trainer.data.formats import ORIGIN, RowFormat, key_faults
+from trainer.data.formats import KEYS, ORIGIN, RowFormat, key_faults
 from trainer.data.functions import with_tools
 from trainer.data.lines import kind, shown
 from trainer.data.rows import Example, Message, Origin, Preference
 from trainer.data.tools import calls_faults, tools_faults, tools_text
-from trainer.data.turns import content_faults, dialogue_fault, messages_faults, turns_of
+from trainer.data.turns import content_faults, dialogue_fault, is_learnt, messages_faults, turns_of
 
 MAX_ORIGIN_CHARACTERS = 500
 KINDS = ("synthetic", "paraphrase", "comparison")
@@ -104,7 +104,7 @@ def _chat(number: int, row: dict[str, Any]) -> Parsed:
     examples = tuple(
         Example(number, turns[:index], turn.content, turn.tool_calls, offered)
         for index, turn in enumerate(turns)
-        if turn.role == "assistant" and messages[index].get("weight", 1) == 1
+        if is_learnt(messages[index])
     )
     if not examples and not faults:
         text = "no assistant message with weight 1, so nothing would be learnt; add the answer"
@@ -129,7 +129,8 @@ def _preference(number: int, row: dict[str, Any]) -> Parsed:
         *(tools_faults(number, source["tools"]) if source.get("tools") is not None else []),
         *(fault for side in SIDES for fault in _side_faults(number, side, row, theirs)),
     ]
-    if isinstance(given, dict) and (unknown := sorted(given.keys() - {"messages", "tools", "parallel_tool_calls"})):
+    fields = given.items() if isinstance(given, dict) else ()
+    if unknown := sorted(key for key, value in fields if value is not None and key not in KEYS["chat"]):
         faults.append(Fault(number, "unrecognized_key", f"input has the unknown key {shown(unknown[0])}; remove it"))
     if faults:
         return Parsed(faults=tuple(faults))

@@ -29,11 +29,12 @@ ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "prompter"
 """Of turns, where they are not called as OpenAI calls them."""
 
 
-def public_set_of(row: Row) -> PublicSet | None:
-    """In which set's form a row is, if it is in one's."""
+def public_set_of(row: Row, *, others: bool = False) -> PublicSet | None:
+    """In which set's form a row is, if it is in one's. `others`: an instruction of ours may have a `text` too."""
     if row.keys() >= TREE and isinstance(row["prompt"], dict):
         return "OpenAssistant"
-    return next((name for name, keys in TELLING.items() if keys <= row.keys()), None)
+    found = next((name for name, keys in TELLING.items() if keys <= row.keys()), None)
+    return None if others and found == "Alpaca" else found
 
 
 def adopted(read: Lines) -> Lines:

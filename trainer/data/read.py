@@ -56,7 +56,7 @@ def read_data(file: Path, format: Format, *checks: Check, others: bool = False) 
 
 def dataset_of(file: Path, read: Lines, format: Format, *checks: Check, others: bool = False) -> Dataset:
     """The same of lines that were read from there. Raises DataError."""
-    name, unlike = settle(read.lines, format)
+    name, unlike = settle(read.lines, format, others=others)
     examples: list[Example] = []
     preferences: list[Preference] = []
     origins: dict[int, Origin] = {}

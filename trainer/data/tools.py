@@ -72,9 +72,10 @@ def _tool_faults(number: int, where: str, tool: Any) -> list[Fault]:
         return [Fault(number, "data_type", text)]
     where = f"{where}.function"
     name = function.get("name")
+    unknown = sorted(key for key, value in function.items() if value is not None and key not in FUNCTION_KEYS)
     faults = [
         Fault(number, "unrecognized_key", f"{where} has the unknown key {shown(key)}; remove it")
-        for key in sorted(function.keys() - set(FUNCTION_KEYS))[:MAX_NAMED]
+        for key in unknown[:MAX_NAMED]
     ]
     if not isinstance(name, str) or not FUNCTION_NAME.fullmatch(name):
         text = f"{where}.name is {shown(name)}; a name has at most 64 letters, digits, dashes and underscores"

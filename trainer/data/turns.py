@@ -39,6 +39,11 @@ def turns_of(messages: list[dict[str, Any]]) -> tuple[Message, ...]:
     return tuple(_turn(message) for message in messages)
 
 
+def is_learnt(message: dict[str, Any]) -> bool:
+    """Whether it is an answer with weight 1, as those without one have."""
+    return bool(message["role"] == "assistant" and message.get("weight") in (None, 1))
+
+
 def dialogue_fault(number: int, turns: tuple[Message, ...]) -> Fault | None:
     """What makes turns no conversation: an answer to nothing, or of a tool that nobody called."""
     spoken = next((turn for turn in turns if turn.role not in ("system", "developer")), None)
@@ -83,7 +88,7 @@ def _message_faults(number: int, where: str, message: Any) -> list[Fault]:
         text = f"{where}.role is {shown(role)}; use {', '.join(ROLES)}"
         faults.append(Fault(number, "unrecognized_role", text))
     faults.extend(_content_faults(number, where, message))
-    if isinstance(message.get("weight"), bool) or message.get("weight", 1) not in (0, 1):
+    if isinstance(message.get("weight"), bool) or message.get("weight") not in (None, 0, 1):
         faults.append(Fault(number, "data_type", f"{where}.weight is {shown(message['weight'])}; it must be 0 or 1"))
     faults.extend(_named(number, f"{where}.name", message.get("name"), SPEAKER))
     if message.get("refusal") is not None:
@@ -130,7 +135,7 @@ def _calls_faults(number: int, where: str, calls: Any) -> list[Fault]:
 
 def _call_faults(number: int, where: str, call: Any) -> list[Fault]:
     function = call.get("function") if isinstance(call, dict) else None
-    if not isinstance(function, dict) or call.get("type", "function") != "function":
+    if not isinstance(function, dict) or call.get("type") not in (None, "function"):
         text = f'{where} must be {{"id", "type": "function", "function": {{"name", "arguments"}}}}'
         return [Fault(number, "data_type", text)]
     faults = _named(number, f"{where}.function.name", function.get("name", ""), FUNCTION_NAME)

@@ -21,6 +21,7 @@ from trainer.data.formats import KEYS, format_of
 from trainer.data.functions import with_tools
 from trainer.data.lines import Line, kind, read_lines, shown, text_fault
 from trainer.data.parse import parse
+from trainer.data.turns import is_learnt
 
 Prompt = str | tuple[dict[str, Any], ...]
 PAIR: Literal["preference"] = "preference"
@@ -147,19 +148,15 @@ def _message_faults(line: Line) -> Iterator[Fault]:
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             yield Fault(line.number, "data_type", f"messages[{index}] must be an object with 'role' and 'content'")
             return
-        if message["role"] == "assistant" and _is_asked(message) and not text_of(message.get("content")).strip():
+        if message["role"] == "assistant" and is_learnt(message) and not text_of(message.get("content")).strip():
             text = f"messages[{index}] is an answer without text; a call of a tool cannot be scored: give it weight 0"
             yield Fault(line.number, "missing_content", text)
     if messages[0]["role"] == "assistant":
         yield Fault(line.number, "missing_prompt", "an answer comes before any user message; begin with a user turn")
-    elif messages[-1]["role"] == "assistant" and not any(map(_is_asked, messages)):
+    elif messages[-1]["role"] == "assistant" and not any(map(is_learnt, messages)):
         yield Fault(
             line.number, "example_missing_assistant_message", f"no answer with weight 1 of {shown(len(messages))} turns"
         )
-
-
-def _is_asked(message: dict[str, Any]) -> bool:
-    return bool(message["role"] == "assistant" and message.get("weight", 1) == 1)
 
 
 def _rows(line: Line) -> list[EvaluationRow]:
@@ -190,7 +187,7 @@ def _questions(row: dict[str, Any]) -> Iterator[tuple[Prompt, str | None]]:
     messages = row["messages"]
     turns = tuple({key: value for key, value in message.items() if key != "weight"} for message in messages)
     for index, message in enumerate(messages):
-        if _is_asked(message):
+        if is_learnt(message):
             yield turns[:index], text_of(message["content"])
     if messages[-1]["role"] != "assistant":
         yield turns, None

@@ -23,7 +23,7 @@ def read(tmp_path: Path, *rows: dict[str, Any], most: int = 100) -> EvaluationSe
 
 
 def test_every_answer_of_weight_one_is_asked_for_with_what_was_said_before_it(tmp_path: Path) -> None:
-    talk = [turn("user", "a"), turn("assistant", "b", weight=0), turn("user", "c"), turn("assistant", "d")]
+    talk = [turn("user", "a"), turn("assistant", "b", weight=0), turn("user", "c"), turn("assistant", "d", weight=None)]
     (row,) = read(tmp_path, {"messages": talk}).rows
     assert row.reference == "d"
     assert row.prompt == (turn("user", "a"), turn("assistant", "b"), turn("user", "c"))
