@@ -190,6 +190,16 @@ def test_a_start_that_asks_for_what_no_fork_can_do_is_a_start(asked: dict[str, A
     assert done.stdout == "False\n"
 
 
+def test_a_copy_that_ends_before_it_has_a_number_is_not_taken_for_one_that_began() -> None:
+    """The server would be the program itself."""
+    code = (
+        "import os; from tests.support import fork_server; os.setsid = lambda: os._exit(1); fork_server._forked(True)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=forked_starts.ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "the copy ended before it had said its number\n")
+
+
 def test_of_processes_that_wait_to_be_forked_few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     servers = ForkServers()
     servers.rest = False

@@ -113,6 +113,7 @@ async def test_a_completion_stream_ends_with_usage_when_asked(engine: EngineUnde
     body["stream_options"] = {"include_usage": True}
     *tokens, last = await chunks(engine, "/v1/completions", body)
     assert tokens_in(tokens) == 3
+    assert len(tokens) == 3 or engine.joins_chunks
     assert set(tokens[0]) == {"id", "object", "created", "model", "choices"}
     assert set(tokens[0]["choices"][0]) == {
         "index", "text", "logprobs", "finish_reason", "stop_reason", "prompt_token_ids", "token_ids"
@@ -128,6 +129,7 @@ async def test_a_completion_stream_ends_with_usage_when_asked(engine: EngineUnde
 async def test_a_chat_stream_opens_with_the_role_and_has_no_usage_unless_asked(engine: EngineUnderTest) -> None:
     body = {"model": engine.base, "messages": MESSAGES, "max_tokens": 3, "ignore_eos": True}
     first, *tokens, last = await chunks(engine, "/v1/chat/completions", body)
+    assert len(tokens) == 2 or engine.joins_chunks
     assert set(first) == {"id", "object", "created", "model", "choices", "prompt_token_ids", "prompt_text"}
     assert first["object"] == "chat.completion.chunk"
     assert first["choices"] == [
@@ -145,6 +147,7 @@ async def test_continuous_usage_counts_up_on_every_event(engine: EngineUnderTest
     body = {"model": engine.base, "messages": MESSAGES, "max_tokens": 2, "ignore_eos": True, "return_token_ids": True}
     body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
     first, *tokens, last = await chunks(engine, "/v1/chat/completions", body)
+    assert len(tokens) == 2 or engine.joins_chunks
     for number, chunk in enumerate(tokens, 1):
         assert chunk["usage"]["completion_tokens"] == tokens_in(tokens[:number])
     assert (first["usage"]["completion_tokens"], last["usage"]["completion_tokens"], tokens_in(tokens)) == (0, 2, 2)

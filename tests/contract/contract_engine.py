@@ -32,6 +32,8 @@ class EngineUnderTest:
     base_config: Mapping[str, Any]
     folder: Path
     """Empty, this test's own."""
+    joins_chunks: bool = False
+    """Whether it says at once what it has made while nobody read, as vLLM does: on a busy machine that happens."""
 
     def new_name(self) -> str:
         """A name that no test has used: names are never loaded twice."""
@@ -82,9 +84,7 @@ async def events(engine: EngineUnderTest, path: str, body: dict[str, Any]) -> As
 
 
 async def chunks(engine: EngineUnderTest, path: str, body: dict[str, Any]) -> list[Any]:
-    """Of a stream. How many there are, nobody knows: an engine says at once what it has made while nobody read, and on
-    a busy machine that happens.
-    """
+    """Of a stream. How many there are, nobody knows of an engine that joins them."""
     return [json.loads(event) async for event in events(engine, path, body)]
 
 

@@ -31,4 +31,4 @@ async def engine(live: Live, tmp_path: Path) -> AsyncIterator[EngineUnderTest]:
     """The real engine as the contract's cases see it."""
     config = json.loads((live.base_folder / "config.json").read_text())
     async with httpx.AsyncClient(base_url=live.engine_url, timeout=DEADLINE_S) as http:
-        yield EngineUnderTest(http, "base", 16, 16, 1024, config, tmp_path)
+        yield EngineUnderTest(http, "base", 16, 16, 1024, config, tmp_path, joins_chunks=True)

@@ -16,10 +16,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def share(folders: Sequence[str], number: int, of: int) -> list[str]:
+def share(folders: Sequence[str], number: int, of: int, ignored: Sequence[str] = ()) -> list[str]:
     """The modules in these folders that the process of this number, from 0, imports first."""
     files = {file for folder in folders for file in Path(folder).resolve().rglob("test_*.py")}
-    modules = sorted(".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files)
+    left_out = {Path(one).resolve() for one in ignored}
+    ours = {file for file in files if ROOT in file.parents and not left_out & {file, *file.parents}}
+    modules = sorted(".".join(file.relative_to(ROOT).with_suffix("").parts) for file in ours)
     return modules[number::of]
 
 
@@ -28,6 +30,7 @@ def pytest_collection(session: pytest.Session) -> None:
     given = getattr(session.config, "workerinput", None)
     if given is None:
         return
-    for module in share(session.config.args, int(given["workerid"].removeprefix("gw")), given["workercount"]):
+    number, ignored = int(given["workerid"].removeprefix("gw")), session.config.getoption("ignore") or ()
+    for module in share(session.config.args, number, given["workercount"], ignored):
         with suppress(Exception, pytest.skip.Exception):
             import_module(module)

@@ -168,6 +168,8 @@ def _forked(new_session: bool) -> tuple[int, int]:
     pid = int.from_bytes(os.read(hear, NUMBER_BYTES), "little")
     for number in (wait, hear):
         os.close(number)
+    if not pid:
+        sys.exit("the copy ended before it had said its number")
     return pid, go
 
 
