@@ -9,10 +9,11 @@ from typing import cast
 
 from gateway.api.respond import Respond
 from gateway.desk import Desk
-from gateway.errors import ApiError, NotWanted, Overloaded, Unauthenticated
+from gateway.errors import ApiError, Overloaded, Unauthenticated
 from gateway.handoffs import KEY_OVER, Admitted
 from gateway.keeping import Answered, Keeping, KeptAnswer, Status
 from gateway.responses.archive import Archive
+from gateway.responses.faults import not_wanted
 from gateway.responses.recording import Recording
 from gateway.steps.keep import stored, turn_of
 
@@ -58,7 +59,7 @@ async def in_background(
         except asyncio.CancelledError as error:
             if archive.runs.is_unwanted(run):
                 _uncancel()
-                raise NotWanted("The response was cancelled or deleted.", code="response_cancelled") from None
+                raise not_wanted() from None
             why = REVOKED if error.args == (KEY_OVER,) else STOPPED
             _end(archive, admitted, keeping, _without_output(admitted, "failed", why))
             raise

@@ -189,17 +189,25 @@ class Respond:
         are the last. An error without a stream has none.
         """
         send, write_now = self._send, self._write_now
+        unwritten: bytes | None = None
+        """Was seen, and is sent next, if the request has not ended until then: its events have their numbers."""
 
         async def send_seen(message: Message) -> None:
+            nonlocal unwritten
             is_told = message["type"] == "http.response.body" and self.status == 200
             if is_told and (body := message["body"]) is not PING:
-                take(body, not message["more_body"])
+                if body is not unwritten:
+                    take(body, not message["more_body"])
+                unwritten = None
             await send(message)
 
         def write_seen(chunk: bytes) -> bool:
-            if written := write_now(chunk):
-                take(chunk, False)
-            return written
+            nonlocal unwritten
+            take(chunk, False)
+            if write_now(chunk):
+                return True
+            unwritten = chunk
+            return False
 
         self._send, self._write_now = send_seen, write_seen
 

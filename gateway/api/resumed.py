@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from contextlib import suppress
 from typing import Any
@@ -18,13 +19,17 @@ from gateway.api.respond import OF_STREAMS, PING, SSE
 from gateway.api.tenants import about, who_asks
 from gateway.errors import ApiError, BadRequest
 from gateway.house import House
+from gateway.responses.faults import not_wanted
+from gateway.responses.writer import AGAIN_S
 from registry.responses.streams import Streamed
 from registry.responses.turns import ANSWERED, RUNNING
 
 LOOK_S = 0.5
 """As often as whoever makes the response writes its events down."""
-GRACE_S = 5.0
-"""From the end of a response until its last events must have been written down."""
+GRACE_S = 2 * AGAIN_S + 2
+"""From when a response is seen to have ended until its last events must have been written down: its writer may have to
+try twice more.
+"""
 
 
 def starting_after(request: Request) -> int | None:
@@ -63,13 +68,15 @@ class _Look:
         return await about(house, principal, "response", self._id, house.archive.streams.read, wanted)
 
     async def end(self, number: int) -> bytes:
-        """The last event of a stream of which nobody has written down the end, made of the response itself."""
+        """The end of a stream of which nobody has written it down, made of the response itself."""
         house = self.house
         principal = who_asks(house, self._request)
         document = await about(house, principal, "response", self._id, house.archive.responses.document)
-        status = orjson.loads(document)["status"]
+        response = orjson.loads(document)
+        status, events = response["status"], Events(number)
         kind = b"response.%b" % (status if status in ANSWERED else "failed").encode()
-        return Events(number).event(kind, b'"response":%b' % document)
+        told = events.event(kind, b'"response":%b' % document)
+        return told if status in ANSWERED else told + error_event(_why(response), events)
 
 
 class ResumedStream(Response):
@@ -98,21 +105,21 @@ class ResumedStream(Response):
 
     async def _tell(self, send: Send, gone: asyncio.Event) -> None:
         look, seen = self._look, self._first
+        del self._first  # which may be long, and the stream may too
         house, ping_s = look.house, look.house.settings.stream_ping_s
         spoke_s = time.monotonic()
-        ends_s = spoke_s + GRACE_S
+        ends_s = math.inf
         while not gone.is_set():
-            now_s = time.monotonic()
             if seen.events:
                 await send_pieces(house, look.tenant, seen.events, send)
-                spoke_s = now_s
-            elif ping_s and now_s - spoke_s >= ping_s:
+                spoke_s = time.monotonic()
+            elif ping_s and time.monotonic() - spoke_s >= ping_s:
                 await send({"type": "http.response.body", "body": PING, "more_body": True})
-                spoke_s = now_s
+                spoke_s = time.monotonic()
             if seen.ended:
                 return
-            if seen.events or seen.status in RUNNING:
-                ends_s = now_s + GRACE_S
+            now_s = time.monotonic()  # its client may have read for long
+            ends_s = math.inf if seen.events or seen.status in RUNNING else min(ends_s, now_s + GRACE_S)
             try:
                 if now_s >= ends_s:
                     await send_pieces(house, look.tenant, await look.end(seen.next), send)
@@ -124,6 +131,13 @@ class ResumedStream(Response):
                 said = error_event(error, Events(max(0, seen.next - 1)))
                 await send({"type": "http.response.body", "body": said, "more_body": True})
                 return
+
+
+def _why(response: dict[str, Any]) -> ApiError:
+    """Why a response has no answer."""
+    if (error := response["error"]) is None:
+        return not_wanted()
+    return ApiError(error["message"], code=error["code"])
 
 
 async def _pause(gone: asyncio.Event) -> None:

@@ -7,7 +7,7 @@ import logging
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.complaints import Complaint
-from gateway.errors import ApiError, BadRequest, NotThere, Overloaded
+from gateway.errors import ApiError, BadRequest, NotThere, NotWanted, Overloaded
 from registry.errors import InvalidInput
 from registry.responses.sealing import Unreadable
 from registry.responses.turns import NoSuchTurn, NotInBackground, NotStreamed, StillRunning, TooLong
@@ -58,6 +58,11 @@ def said_of(error: Exception, param: str | None = None) -> ApiError:
     return Overloaded(
         "Stored state cannot be read or changed now.", code="store_unavailable", retry_after_s=RETRY_AFTER_S
     )
+
+
+def not_wanted() -> NotWanted:
+    """Of a response that was made in the background."""
+    return NotWanted("The response was cancelled or deleted.", code="response_cancelled")
 
 
 def _missing(error: NoSuchTurn, param: str | None) -> ApiError:

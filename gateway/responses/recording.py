@@ -9,8 +9,8 @@ from typing import cast
 
 from gateway.complaints import Complaint
 from gateway.responses.runs import Run
-from gateway.responses.writer import AGAIN_S, PASSING, Writer
-from registry.responses.streams import EVENT_END, ResponseStreams
+from gateway.responses.writer import AGAIN_S, PASSING, Shared, Writer
+from registry.responses.streams import EVENT_END, ResponseStreams, SomeEvents
 
 log = logging.getLogger("switchyard.responses")
 UNWRITTEN = Complaint(log)
@@ -62,8 +62,9 @@ class Recording:
             self._pause = None
         self._is_writing = True
         events, ended = bytes(self._events), self._ended
-        work = partial(self._streams.append, *self._run, self._first, events, ended=ended)
-        self._writer.do(work, waits=False).add_done_callback(partial(self._written, events, ended))
+        some = SomeEvents(*self._run, self._first, events, ended)
+        order = Shared(self._streams.append, some)
+        self._writer.do(order, waits=False).add_done_callback(partial(self._written, events, ended))
 
     def _written(self, events: bytes, ended: bool, done: asyncio.Future[None]) -> None:
         self._is_writing = False

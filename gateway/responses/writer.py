@@ -1,8 +1,9 @@
 """Stores answers in groups: whoever comes while one transaction is under way, or soon after it, is in the next one,
 and who comes when none was for a while, or when all requests that run here wait for it, is stored at once.
 
-A group costs one transaction, in one thread, which is most of what an answer alone would cost. A database that lets
-nobody write costs those who have something to store their answer, after a while, and nobody else anything.
+A group costs one transaction, in one thread, which is most of what an answer alone would cost. What somebody
+waits for is done first, and told before the rest of the group is done. A database that lets nobody write costs those
+who have something to store their answer, after a while, and nobody else anything.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, TypeVar, cast, overload
+from typing import Any, NamedTuple, TypeVar, cast, overload
 
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as DatabaseTimeout
@@ -30,6 +31,8 @@ log = logging.getLogger("switchyard.responses")
 UNSTORED, UNLEFT = Complaint(log), Complaint(log)
 PASSING = (OperationalError, InterfaceError, DatabaseTimeout)
 """What a database says that is locked, full, or away for a while."""
+REFUSED = (IntegrityError, RegistryError)
+"""Of one of several: the others may do."""
 MOST_IN_A_GROUP = 128
 MOST_WAITING = 4_096
 MOST_WAITING_BYTES = 256 * 1024 * 1024
@@ -44,7 +47,17 @@ PATIENCE_S = 10.0
 RETRY_AFTER_S = 5
 REST_S = 1.0
 """How long nobody tries after the database has not stored something."""
-Order = SealedTurn | Callable[[], Any]
+
+
+class Shared(NamedTuple):
+    """An order that one transaction carries out together with all others of a group that are of the same kind."""
+
+    carry_out: Callable[[Sequence[Any]], None]
+    """All of them or none; of one kind are those that have the same."""
+    what: Any
+
+
+Order = SealedTurn | Shared | Callable[[], Any]
 
 
 Fate = tuple[Any, Exception | None]
@@ -106,12 +119,13 @@ class Writer:
             raise _not_stored()
 
     @overload
-    def do(self, order: SealedTurn, *, waits: bool = True) -> asyncio.Future[None]: ...
+    def do(self, order: SealedTurn | Shared, *, waits: bool = True) -> asyncio.Future[None]: ...
     @overload
     def do(self, order: Callable[[], T], *, waits: bool = True) -> asyncio.Future[T]: ...
     def do(self, order: Order, *, waits: bool = True) -> asyncio.Future[Any]:
-        """Done when the turn is committed; of other work in the database what it returns, in its turn among what is
-        stored. Raises `NotStored`, as the future does, or the work's error; unless somebody `waits`, only that.
+        """Done when the turn, or what is shared, is committed; of other work in the database what it returns, in its
+        turn among what is stored. Raises `NotStored`, as the future does, or the work's error; unless somebody
+        `waits`, only that.
 
         A future and no coroutine, and all in one function: a request pays for each that it goes through.
         """
@@ -183,7 +197,7 @@ class Writer:
         self._sent = group = [gathered.popleft() for _ in range(min(len(gathered), MOST_IN_A_GROUP))]
         self._queue.put(group)
 
-    def _tell(self, group: Sequence[_Waiting], fates: Sequence[Fate]) -> None:
+    def _tell(self, group: Sequence[_Waiting], fates: Sequence[Fate], is_last: bool) -> None:
         self._waiting -= len(group)
         for (order, stored, until_s), (result, fault) in zip(group, fates, strict=True):
             if type(order) is SealedTurn:
@@ -194,6 +208,8 @@ class Writer:
                 stored.set_result(result)
             else:
                 stored.set_exception(_said(fault) if until_s is not None else fault)
+        if not is_last:
+            return
         self._next_s = self._loop.time() + self._group_s
         self._sends = bool(self._gathered)
         if self._sends:
@@ -204,36 +220,61 @@ class Writer:
     def _run(self) -> None:
         while (group := self._queue.get()) is not None:
             self._writes_since_s = time.monotonic()
-            fates = self._written(group)
-            self._writes_since_s = None
-            try:
-                self._loop.call_soon_threadsafe(self._tell, group, fates)
-            except RuntimeError:  # the loop is closed: nobody waits any more
-                return
+            waited = [one for one in group if one[2] is not None]
+            left = [one for one in group if one[2] is None]
+            for part, is_last in ((waited, not left), (left, True)):  # nobody waits for what nobody waits for
+                if not part:
+                    continue
+                fates = self._written(part)
+                if is_last:
+                    self._writes_since_s = None
+                try:
+                    self._loop.call_soon_threadsafe(self._tell, part, fates, is_last)
+                except RuntimeError:  # the loop is closed: nobody waits any more
+                    return
 
     def _written(self, group: Sequence[_Waiting]) -> list[Fate]:
         """What became of each. A turn that the database refuses takes no other with it."""
         fates = [STORED] * len(group)
         turns: list[tuple[int, SealedTurn]] = []
+        shared: dict[Callable[[Sequence[Any]], None], list[tuple[int, Any]]] = {}
         for number, (order, stored, _) in enumerate(group):
             if stored.done():  # nobody waits for it any more
                 continue
             if type(order) is SealedTurn:
                 turns.append((number, order))
+            elif type(order) is Shared:
+                shared.setdefault(order.carry_out, []).append((number, order.what))
             else:
                 fates[number] = _fate(cast("Callable[[], Any]", order))
-        try:
-            if turns:
-                self._save([turn for _, turn in turns])
+        if turns:
+            fault = _together(self._save, turns, fates)
+            if fault is None:
                 self._rests_until_s = 0.0
-        except (IntegrityError, RegistryError):
-            for number, turn in turns:
-                fates[number] = _fate(partial(self._save, [turn]))
-        except Exception as error:
-            self._rest()
-            for number, _ in turns:
-                fates[number] = None, error
+            elif not isinstance(fault, REFUSED):
+                self._rest()
+        for carry_out, orders in shared.items():
+            _together(carry_out, orders, fates)
         return fates
+
+
+def _together(
+    carry_out: Callable[[Sequence[Any]], None], orders: Sequence[tuple[int, Any]], fates: list[Fate]
+) -> Exception | None:
+    """Carry these out in one transaction, or where one of them is refused each alone, and set their fates; why not
+    together.
+    """
+    try:
+        carry_out([order for _, order in orders])
+    except REFUSED as error:
+        for number, order in orders:
+            fates[number] = _fate(partial(carry_out, [order])) if len(orders) > 1 else (None, error)
+        return error
+    except Exception as error:
+        for number, _ in orders:
+            fates[number] = None, error
+        return error
+    return None
 
 
 def _fate(work: Callable[[], Any]) -> Fate:

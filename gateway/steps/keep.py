@@ -6,11 +6,10 @@ from collections.abc import Awaitable
 from functools import partial
 
 from gateway.desk import LARGE_BYTES, Desk
-from gateway.errors import NotWanted
 from gateway.handoffs import Admitted
 from gateway.keeping import Answered, Keeping
 from gateway.responses.archive import Archive
-from gateway.responses.faults import said_of
+from gateway.responses.faults import not_wanted, said_of
 from registry.errors import RegistryError
 from registry.responses.turns import Turn
 
@@ -41,7 +40,7 @@ async def _kept_with_others(archive: Archive, desk: Desk, turn: Turn) -> None:
         said.in_vain = True
         raise said from error
     if not wanted:
-        raise NotWanted("The response was cancelled or deleted.", code="response_cancelled")
+        raise not_wanted()
 
 
 def stored(archive: Archive, desk: Desk, turn: Turn) -> Awaitable[None]:

@@ -13,7 +13,7 @@ from registry.responses.appending import ABOUT
 from registry.responses.rows import Conversation, ConversationItem, ResponseEvents, StoredResponse
 from registry.responses.sealing import Keyring
 from registry.responses.store import DOCUMENT, TURN
-from registry.responses.streams import place_of
+from registry.responses.streams import place_of, thin_out
 from registry.tenants.actions import PROGRAM, record_action
 from registry.tenants.rows import Tenant
 from registry.tenants.store import require_tenant
@@ -88,8 +88,12 @@ class Retention:
                     ids = session.scalars(old).all()
                 if not ids:
                     break
-                with self._db.write() as session:
-                    session.execute(delete(row).where(row.tenant == tenant, row.id.in_(ids)))
+                if row is _RESPONSE:
+                    thin_out(self._db, tenant, ids)
+                of = row.tenant == tenant, row.id.in_(ids)
+                with self._db.write() as session:  # locked in the order in which events are written down
+                    session.execute(select(row.id).where(*of).order_by(row.id).with_for_update())
+                    session.execute(delete(row).where(*of))
                 yield len(ids)
                 if len(ids) < most:
                     break
@@ -111,7 +115,7 @@ class Retention:
             if last is not None:
                 query = query.where(tuple_(*key) > last)
             with self._db.write() as session:
-                rows = session.scalars(query).all()
+                rows = session.scalars(query.with_for_update(key_share=True)).all()  # who changes one meanwhile waits
                 for one in rows:
                     last = tuple(getattr(one, column.key) for column in key)
                     for name in columns:

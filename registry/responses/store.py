@@ -15,6 +15,7 @@ from registry.db import Database
 from registry.responses.appending import append
 from registry.responses.rows import BackgroundRun, StoredAmount, StoredResponse
 from registry.responses.sealing import Keyring
+from registry.responses.streams import thin_out
 from registry.responses.turns import (
     ANSWERED,
     RUNNING,
@@ -138,6 +139,10 @@ class StoredResponses:
 
     def delete(self, tenant: str, id_: str, since_ms: int) -> None:
         """Delete one; if it runs, its worker finds that out. Raises `NoSuchTurn`."""
+        with self._db.read() as session:
+            streams = session.scalar(select(_ROW.background).where(*_of(tenant, id_, since_ms)))
+        if streams:
+            thin_out(self._db, tenant, [id_])
         with self._db.write() as session:
             gone = session.execute(delete(_ROW).where(*_of(tenant, id_, since_ms)).returning(_ROW.id)).first()
         if gone is None:

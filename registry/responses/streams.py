@@ -6,15 +6,17 @@ places are the numbers that they carry (`sequence_number`), which count from 0.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, select, tuple_
 
 from registry.db import Database
 from registry.responses.rows import ResponseEvents, StoredResponse
 from registry.responses.sealing import Keyring
 from registry.responses.turns import NoSuchTurn, NotStreamed, Status
+from registry.upsert import upsert
 
 _ROW, _RESPONSE = ResponseEvents, StoredResponse
 BEGINNING = -1
@@ -22,11 +24,27 @@ BEGINNING = -1
 EVENT_END = b"\n\n"
 READ_AT_ONCE = 8
 """Rows in memory: of as many bytes as their writer takes at once, and the last with a whole response in it."""
+DELETED_AT_ONCE = 500
+"""Rows that one transaction deletes: it holds up others for milliseconds. At its end PostgreSQL counts each of them in
+the amount of its tenant, which takes time that grows with their square.
+"""
 
 
 def place_of(first: int) -> str:
     """Of a sealed value, behind the response's id."""
     return f"events{first}"
+
+
+class SomeEvents(NamedTuple):
+    """Whole events of one stream, one behind the other."""
+
+    tenant: str
+    id: str
+    first: int
+    """The number of the first of them."""
+    events: bytes
+    ended: bool
+    """Whether none follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +73,29 @@ class ResponseStreams:
         with self._db.write() as session:
             session.add(_ROW(tenant=tenant, id=id_, first=BEGINNING, count=1, ended=False, events=b""))
 
-    def append(self, tenant: str, id_: str, first: int, events: bytes, *, ended: bool) -> None:
-        """Write down whole events from that number on; `ended`: none follows. May be done again, with more of them.
+    def append(self, some: Sequence[SomeEvents]) -> None:
+        """Write these down in one transaction, all or none. Each may be done again, with more events.
 
         Of a response that was deleted nothing is written.
         """
-        of = (_ROW.tenant == tenant, _ROW.id == id_, _ROW.first == first)
-        values = {
-            "tenant": tenant,
-            "id": id_,
-            "first": first,
-            "count": events.count(EVENT_END),
-            "ended": ended,
-            "events": self._keyring.seal(events, tenant, id_, place_of(first)),
-        }
-        there = select(_RESPONSE.id).where(_RESPONSE.tenant == tenant, _RESPONSE.id == id_)
+        ordered = sorted(some)  # all who write lock amounts of tenants in one order
+        rows = [
+            {
+                "tenant": one.tenant,
+                "id": one.id,
+                "first": one.first,
+                "count": one.events.count(EVENT_END),
+                "ended": one.ended,
+                "events": self._keyring.seal(one.events, one.tenant, one.id, place_of(one.first)),
+            }
+            for one in ordered
+        ]
+        key = _RESPONSE.tenant, _RESPONSE.id
+        there = select(*key).where(tuple_(*key).in_([(one.tenant, one.id) for one in ordered])).order_by(*key)
         with self._db.write() as session:
-            if session.scalar(there.with_for_update(key_share=True)) is not None:
-                session.execute(delete(_ROW).where(*of))
-                session.execute(insert(_ROW).values(values))
+            found = set(map(tuple, session.execute(there.with_for_update(read=True, key_share=True)).all()))
+            kept = [row for row in rows if (row["tenant"], row["id"]) in found]
+            upsert(session, _ROW, kept, replace=("count", "ended", "events"))
 
     def read(self, tenant: str, id_: str, since_ms: int, wanted: int) -> Streamed:
         """What is there from the event of this number on, or the first of it.
@@ -102,6 +124,23 @@ class ResponseStreams:
                 wanted = end
             ended = row.ended
         return Streamed(b"".join(pieces), wanted, ended, cast("Status", status))
+
+
+def thin_out(db: Database, tenant: str, ids: Collection[str]) -> None:
+    """Delete events of responses that are about to be deleted until so few are left that they may go with those.
+
+    The last ones first: nobody is told some of a stream behind others that are missing.
+    """
+    key = _ROW.id, _ROW.first
+    newest = select(*key).where(_ROW.tenant == tenant, _ROW.id.in_(ids)).order_by(_ROW.first.desc())
+    while True:
+        with db.read() as session:  # where there are few, no turn at writing is needed
+            keys = session.execute(newest.limit(DELETED_AT_ONCE + 1)).all()
+        if len(keys) <= DELETED_AT_ONCE:
+            return
+        these = [tuple(key) for key in keys[:DELETED_AT_ONCE]]
+        with db.write() as session:
+            session.execute(delete(_ROW).where(_ROW.tenant == tenant, tuple_(*key).in_(these)))
 
 
 def _behind(events: bytes, number: int) -> bytes:

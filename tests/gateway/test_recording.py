@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from gateway.api.respond import Respond
 from gateway.responses import recording
 from gateway.responses.recording import Recording
 from gateway.responses.writer import Writer
-from registry.responses.streams import ResponseStreams
+from registry.responses.streams import ResponseStreams, SomeEvents
 from tests.support.waiting import wait_until_async
 
 AWAY = OperationalError("INSERT", {}, Exception("locked"))
@@ -23,8 +26,8 @@ class Streams:
         self.faults = list(faults)
         self.orders: list[tuple[int, bytes, bool]] = []
 
-    def append(self, _tenant: str, _id: str, first: int, events: bytes, *, ended: bool) -> None:
-        self.orders.append((first, events, ended))
+    def append(self, some: Sequence[SomeEvents]) -> None:
+        self.orders += [(one.first, one.events, one.ended) for one in some]
         if self.faults:
             raise self.faults.pop(0)
 
@@ -97,3 +100,21 @@ async def test_where_some_are_missing_none_follows(monkeypatch: pytest.MonkeyPat
     await take(one, 2, 3, ended=True)
     await writer.close()
     assert streams.orders == before
+
+
+async def test_events_are_seen_once_and_also_those_that_a_client_must_be_waited_for_in_vain() -> None:
+    async def send(_message: Any) -> None:
+        pass
+
+    seen: list[tuple[bytes, bool]] = []
+    dialect, ids = SimpleNamespace(request_id_header=None), SimpleNamespace(headers=())
+    respond = Respond(send, cast("Any", dialect), began_s=0.0, ids=cast("Any", ids), write_now=lambda _chunk: False)
+    respond.streams = True
+    respond.seen_by(lambda events, ended: seen.append((events, ended)))
+    first, waited_for, in_vain = map(event, range(3))
+    await respond.feed(first)
+    assert not respond.feed_now(waited_for)
+    await respond.feed(waited_for)
+    assert not respond.feed_now(in_vain)  # and the request is cancelled
+    await respond.end()
+    assert seen == [(first, False), (waited_for, False), (in_vain, False), (b"", True)]

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from gateway.errors import NotStored
-from gateway.responses.writer import Writer
+from gateway.responses.writer import Shared, Writer
 from registry.errors import InvalidInput
 from registry.responses.turns import SealedTurn
 from tests.support.waiting import DEADLINE_S, wait_until_async
@@ -185,3 +185,42 @@ async def test_what_nobody_waits_for_is_tried_again_while_the_database_cannot_be
     await wait_until_async("another try", lambda: 2 in tries)
     await writer.close()
     assert tries == [-1, 1, 2]
+
+
+async def test_what_is_shared_is_carried_out_at_once_behind_what_somebody_waits_for(
+    writer: Writer, books: Books
+) -> None:
+    carried_out: list[Sequence[int]] = []
+    may_begin = threading.Event()
+
+    def carry_out(some: Sequence[int]) -> None:
+        assert may_begin.wait(DEADLINE_S)
+        carried_out.append(some)
+
+    books.open.clear()
+    first = writer.do(turn("resp_0"))
+    await wait_until_async("the thread to begin", lambda: writer._writes_since_s is not None)
+    shared = [writer.do(Shared(carry_out, number), waits=False) for number in range(20)]
+    second = writer.do(turn("resp_1"))
+    books.open.set()
+    await asyncio.gather(first, second)
+    assert not any(one.done() for one in shared)
+    may_begin.set()
+    await asyncio.gather(*shared)
+    assert carried_out == [[*range(20)]]
+    await writer.do(turn("resp_2"))
+    assert books.groups == [["resp_0"], ["resp_1"], ["resp_2"]]
+
+
+async def test_of_what_is_shared_one_that_is_refused_takes_no_other_with_it(writer: Writer) -> None:
+    carried_out: list[int] = []
+
+    def carry_out(some: Sequence[int]) -> None:
+        if 1 in some:
+            raise IntegrityError("INSERT", {}, Exception("no such response"))
+        carried_out.extend(some)
+
+    shared = [writer.do(Shared(carry_out, number), waits=False) for number in range(3)]
+    ended = await asyncio.gather(*shared, return_exceptions=True)
+    assert [type(one) for one in ended] == [type(None), IntegrityError, type(None)]
+    assert carried_out == [0, 2]

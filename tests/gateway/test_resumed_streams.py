@@ -72,6 +72,19 @@ def test_when_it_has_ended_all_of_it_is_told_again_as_it_was(client: OpenAI, sta
         assert taken_up(client, id_, after) == told[0 if after is None else after + 1 :]
 
 
+def test_who_reads_long_after_the_response_has_ended_is_told_every_event(
+    client: OpenAI, slow: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = list(begin(client))
+    id_ = told[0].response.id
+    streams = slow.house.registry.response_streams
+    wait_until("its end to be written down", lambda: streams.read("acme", id_, 0, len(told)).ended)
+    monkeypatch.setattr("registry.responses.streams.READ_AT_ONCE", 1)
+    monkeypatch.setattr(resumed, "GRACE_S", 0.0)
+    assert not streams.read("acme", id_, 0, 0).ended, "there are several rows"
+    assert taken_up(client, id_) == told
+
+
 def test_the_clients_own_helper_takes_one_up(client: OpenAI, slow: Stack) -> None:
     id_, _ = left(client, 3)
     with client.responses.stream(response_id=id_, starting_after=10) as stream:
@@ -177,7 +190,9 @@ def test_one_whose_gateway_was_killed_ends_with_what_is_known_of_it(
         first = row.first
         session.delete(row)
         session.get_one(StoredResponse, ("acme", id_)).status = "failed"
-    seen = taken_up(client, id_)
+    seen: list[Any] = []
+    with pytest.raises(openai.APIError, match="gateway that made this response has ended"):
+        seen.extend(client.responses.retrieve(id_, stream=True))
     *before, last = seen
     assert before == told[:first]
     assert (last.type, last.sequence_number, last.response.status) == ("response.failed", first, "failed")

@@ -57,6 +57,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    stored = f"SELECT coalesce(sum(length(events)), 0) FROM {EVENTS} WHERE {EVENTS}.tenant = stored_amounts.tenant"
+    op.execute(f"UPDATE stored_amounts SET bytes = bytes - ({stored})")
     op.drop_table(EVENTS)
     if op.get_bind().dialect.name != "sqlite":
         op.execute(f"DROP FUNCTION {EVENTS}_counted()")
