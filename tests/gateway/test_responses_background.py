@@ -14,26 +14,20 @@ from openai import OpenAI
 from openai.types.responses import Response
 
 from gateway.steps.admit import Places
+from tests.support.background import archive, slowly
 from tests.support.stack import Stack, locked
 from tests.support.waiting import wait_until
 
 FINAL = ("completed", "incomplete", "failed", "cancelled")
-SLOW_MS = 20.0
 LONG = 200
-"""Tokens: 4 s at `SLOW_MS` each."""
+"""Tokens: 4 s at `tests.support.background.SLOW_MS` each."""
 
 
 @pytest.fixture
 def slow(stack: Stack) -> Iterator[Stack]:
     """An engine that takes its time."""
-    stack.faults(token_ms=SLOW_MS)
-    yield stack
-    wait_until("background responses to end", lambda: not archive(stack).runs._tasks)
-
-
-def archive(stack: Stack) -> Any:
-    assert stack.gateway.house is not None
-    return stack.gateway.house.archive
+    with slowly(stack):
+        yield stack
 
 
 def begin(client: OpenAI, tokens: int = LONG, **fields: Any) -> Response:

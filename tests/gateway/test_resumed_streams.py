@@ -11,7 +11,7 @@ from openai import OpenAI, omit
 
 from gateway.api import resumed
 from registry.responses.rows import ResponseEvents, StoredResponse
-from tests.gateway.test_responses_background import SLOW_MS, archive
+from tests.support.background import slowly
 from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 
@@ -21,9 +21,8 @@ TOKENS = 60
 @pytest.fixture
 def slow(stack: Stack) -> Iterator[Stack]:
     """An engine that takes its time."""
-    stack.faults(token_ms=SLOW_MS)
-    yield stack
-    wait_until("background responses to end", lambda: not archive(stack).runs._tasks)
+    with slowly(stack):
+        yield stack
 
 
 def begin(client: OpenAI, tokens: int = TOKENS) -> Any:

@@ -26,7 +26,9 @@ def share(folders: Sequence[str], number: int, of: int, ignored: Sequence[str] =
 
 
 def pytest_collection(session: pytest.Session) -> None:
-    """Before the first file is collected. What is wrong with a file is told when that one is."""
+    """Before the first file is collected. What is wrong with a file, or why it is left out as a whole, is
+    told when that one is: nothing is skipped here.
+    """
     given = getattr(session.config, "workerinput", None)
     if given is None:
         return
